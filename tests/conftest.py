@@ -1,0 +1,53 @@
+"""Two projects in temporary folders: a prepared one of a few pixels for single stages, a whole one under real DVC."""
+
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.stage import TASKS
+from tests.project import REPOSITORY, commit_all, run_in, tiny, write_params, write_prepared
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without experiments of ours: making its tables takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: both tasks prepared, tiny parameters, an empty MLflow store."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    for task in TASKS:
+        write_prepared(tmp_path, task)
+    write_params(tmp_path, **tiny())
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Git and DVC repository of the work tree's files, tiny parameters, the embedded pets; after `dvc repro`.
+
+    Two commits: the files, then what `dvc repro` made of them.
+    """
+    folder = tmp_path_factory.mktemp("repository")
+    files = run_in(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in filter(lambda name: (REPOSITORY / name).is_file(), files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    sizes = {"segmenter_size": 16, "classifier_size": 16, "validation_fraction": 0.2}
+    write_params(folder, download={"dataset": "embedded"}, preprocess=sizes, **tiny())
+    run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
+    run_in(folder, "git", "config", "user.name", "test")
+    run_in(folder, "git", "config", "user.email", "test@example.org")
+    commit_all(folder, "the project")
+    run_in(folder, "dvc", "repro")
+    commit_all(folder, "its outputs")
+    return folder

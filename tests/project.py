@@ -1,0 +1,82 @@
+"""Projects in temporary folders: tiny parameters, prepared pictures of a few pixels, and commands run in them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def write_params(folder: Path, **changes: dict) -> None:
+    """The committed params.yaml with some keys of some sections changed."""
+    params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
+    for section, keys in changes.items():
+        params[section] |= keys
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+
+def tiny(**changes: dict) -> dict:
+    """Parameters for a training of a second."""
+    training = {"epochs": 3, "batch_size": 4}
+    sections = {
+        "train_segmenter": training,
+        "train_classifier": training | {"architecture": "residual"},
+        "evaluate_segmenter": {"bootstrap_samples": 100, "grid_pictures": 2},
+        "evaluate_classifier": {"bootstrap_samples": 100, "grid_pictures": 2},
+    }
+    for section, keys in changes.items():
+        sections[section] = sections[section] | keys
+    return sections
+
+
+def write_prepared(folder: Path, task: str) -> None:
+    """What preprocess writes for a task: 10 train, 4 validation and 6 test pictures of 16 x 16 random pixels."""
+    rng = np.random.default_rng(7)
+    split = ["train"] * 10 + ["validation"] * 4 + ["test"] * 6
+    species = ["cat", "dog"] * 10
+    target = folder / "data/prepared" / task
+    target.mkdir(parents=True)
+    stems = [f"pet_{k}" for k in range(20)]
+    samples = pd.DataFrame({"stem": stems, "species": species, "breed": "pet", "split": split})
+    samples.to_csv(target / "samples.csv", index=False)
+    np.save(target / "images.npy", rng.integers(0, 256, (20, 16, 16, 3), np.uint8))
+    if task == "segmenter":
+        np.save(target / "masks.npy", rng.integers(0, 3, (20, 16, 16), np.uint8))
+
+
+def environment() -> dict[str, str]:
+    """This Python's programs and this work tree's modules first, and neither a store nor a source from outside."""
+    unset = ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def run_in(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+    """Run a command in a folder, without a terminal."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def commit_all(folder: Path, message: str) -> None:
+    run_in(folder, "git", "add", "--all")
+    run_in(folder, "git", "commit", "--quiet", "--message", message)
+
+
+def start_stage(folder: Path, *arguments: str) -> subprocess.Popen:
+    """Start `python -m pipeline.STAGE ...` of this work tree in another folder; its lines come as they are printed."""
+    return subprocess.Popen(
+        [sys.executable, "-um", f"pipeline.{arguments[0]}", *arguments[1:]],
+        cwd=folder,
+        env=environment() | {"PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
