@@ -1,0 +1,150 @@
+"""A broken transfer is continued, and whatever happened, the right bytes come out."""
+
+import os
+import re
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline.download import download
+from tests.download.server import (
+    ARCHIVES,
+    HALF,
+    IMAGES,
+    WAY_OUT,
+    breaks_off,
+    failure,
+    final,
+    ignores_range,
+    page,
+    part,
+    ranges,
+    stalls,
+    start,
+    status,
+    wait_for_bytes,
+)
+
+
+def test_the_next_run_asks_only_for_the_rest(serve):
+    server = serve(breaks_off, breaks_off, ranges)
+    sizes = [0]
+    for _ in range(2):
+        line = failure("images.tar.gz", server.url, "broke off", f"of {len(IMAGES):,} bytes are kept", *WAY_OUT)
+        sizes.append(part().stat().st_size)
+        assert f"{sizes[-1]:,} of" in line
+    download()
+    assert final() == ARCHIVES
+    assert 0 < sizes[1] < sizes[2]
+    assert server.asked == [None, f"bytes={sizes[1]}-", f"bytes={sizes[2]}-"]
+    assert [name for name, _ in server.requests].count("annotations.tar.gz") == 1  # it was there already
+
+
+def test_the_second_place_goes_on_where_the_first_broke_off(serve, official):
+    first, second = serve(breaks_off), serve(ranges)
+    official(first.url, second.url)
+    download()
+    assert final() == ARCHIVES
+    assert re.fullmatch(r"bytes=[1-9]\d+-", second.asked[0])
+
+
+def test_a_server_that_ignores_range_starts_afresh(serve):
+    server = serve(ignores_range)
+    part().write_bytes(IMAGES[:HALF])
+    download()
+    assert final() == ARCHIVES
+    assert len(server.asked) == 1
+
+
+def test_a_folder_after_a_broken_transfer(folder):
+    part().write_bytes(b"x" * HALF)
+    download()
+    assert final() == ARCHIVES
+
+
+@pytest.mark.parametrize("answer", [ranges, ignores_range])
+@pytest.mark.parametrize(
+    "old",
+    [IMAGES[:HALF], b"x" * HALF, b"x" * len(IMAGES), IMAGES + b"x", b"x" * len(IMAGES) * 2, b""],
+    ids=["right", "wrong", "wrong and whole", "one too long", "far too long", "empty"],
+)
+def test_whatever_lies_in_the_part_file_the_right_bytes_come_out(serve, answer, old):
+    server = serve(answer)
+    part().write_bytes(old)
+    download()
+    assert final() == ARCHIVES
+    assert len(server.asked) <= 2
+
+
+def test_a_complete_part_file_is_not_asked_for(serve):
+    server = serve(status(500))
+    part().write_bytes(IMAGES)
+    download()
+    assert final() == ARCHIVES
+    assert server.asked == []
+
+
+def test_bytes_of_other_data_are_never_continued(serve):
+    server = serve(ranges)
+    Path("data/raw").mkdir(parents=True)
+    other = Path("data/raw/images.tar.gz.0123456789ab.part")
+    other.write_bytes(b"x" * HALF)
+    download()
+    assert server.asked == [None]
+    assert other.stat().st_size == HALF
+
+
+def test_a_page_does_not_cost_the_bytes_so_far(serve):
+    serve(page)
+    part().write_bytes(IMAGES[:HALF])
+    failure("a web page instead of an archive")
+    assert part().read_bytes() == IMAGES[:HALF]
+
+
+def test_ctrl_c_keeps_the_bytes_so_far(serve, monkeypatch):
+    server = serve(stalls, ranges)
+
+    def press():
+        wait_for_bytes()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        download()
+    assert final() == {}
+    download()
+    assert final() == ARCHIVES
+    assert re.fullmatch(r"bytes=[1-9]\d+-", server.asked[1])
+
+
+def test_a_kill_leaves_nothing_half_done_and_the_next_run_finishes(serve):
+    server = serve(stalls, ranges)
+    process = start()
+    try:
+        wait_for_bytes()
+    finally:
+        process.kill()
+    process.communicate()
+    assert final() == {}
+    download()
+    assert final() == ARCHIVES
+    assert re.fullmatch(r"bytes=[1-9]\d+-", server.asked[1])
+
+
+def test_two_at_once_do_not_mix(serve):
+    """As after a kill of dvc alone, which leaves its stage at work."""
+    server = serve(stalls, ranges)
+    first = start()
+    try:
+        wait_for_bytes()
+        out, err = (second := start()).communicate(timeout=30)
+        assert (second.returncode, out) == (1, "")
+        assert err == "download: another download is at work in this folder; let it finish, then run again\n"
+        assert len(server.asked) == 1
+    finally:
+        first.kill()
+        first.communicate()
+    assert start().communicate(timeout=30)[1] == ""
+    assert final() == ARCHIVES
