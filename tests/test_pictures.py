@@ -1,0 +1,183 @@
+"""One picture and its trimap: decoding by content, rejects, classes, resizing."""
+
+import re
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.params import Preprocess
+from pipeline.pictures import Reject, Sample, decode, prepare
+from pipeline.stage import InputError
+from tests.petsbuilder import encode, trimap
+
+# The keys that matter here are the sizes: they differ, so that no array can have the other's.
+PARAMS = Preprocess(segmenter_size=16, classifier_size=24, validation_fraction=0.5, max_reject_fraction=0.0, seed=0)
+ORANGE = (240, 120, 0)
+
+
+def solid(mode: str, colour, size=(8, 8)) -> Image.Image:
+    return Image.new(mode, size, colour)
+
+
+def noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
+
+
+def png_that_declares(width: int, height: int) -> bytes:
+    """A PNG of less than 100 bytes, whatever it declares: its pixel data ends after the first byte."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+def prepared(picture: bytes, mask: bytes | None = None) -> Sample:
+    sample = prepare("boxer_1", picture, mask, PARAMS)
+    assert isinstance(sample, Sample), sample
+    return sample
+
+
+def mask_error(picture: Image.Image, mask: bytes) -> str:
+    with pytest.raises(InputError) as caught:
+        prepare("boxer_1", encode(picture), mask, PARAMS)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("picture", "file_format", "colour"),
+    [
+        (solid("RGB", ORANGE), "JPEG", ORANGE),
+        (solid("RGB", ORANGE), "PNG", ORANGE),
+        (solid("RGB", ORANGE), "BMP", ORANGE),
+        (solid("RGBA", (*ORANGE, 10)), "PNG", ORANGE),
+        (solid("RGB", ORANGE).convert("P", palette=Image.Palette.ADAPTIVE), "GIF", ORANGE),
+        (solid("RGB", ORANGE).convert("P", palette=Image.Palette.ADAPTIVE), "PNG", ORANGE),
+        (solid("L", 77), "JPEG", (77, 77, 77)),
+        (solid("LA", (77, 10)), "PNG", (77, 77, 77)),
+        (solid("1", 1), "PNG", (255, 255, 255)),
+        (solid("CMYK", (0, 255, 255, 0)), "JPEG", (255, 0, 0)),  # magenta and yellow make red
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
+)
+def test_every_kind_of_picture_becomes_rgb_by_its_content(picture, file_format, colour):
+    image = prepared(encode(picture, file_format)).classifier_image
+    assert image.dtype == np.uint8
+    assert image.shape == (24, 24, 3)
+    assert np.abs(image.astype(int) - colour).max() <= 3  # JPEG is not exact
+
+
+def test_the_digest_is_the_sha256_of_the_file_not_of_the_pixels():
+    png, bmp = encode(solid("RGB", ORANGE), "PNG"), encode(solid("RGB", ORANGE), "BMP")
+    assert prepared(png).digest == prepared(png).digest != prepared(bmp).digest
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "cannot identify image file"),
+        (b"<!DOCTYPE html><html>Not Found</html>", "cannot identify image file"),
+        (encode(solid("RGB", ORANGE), "TIFF"), "cannot identify image file"),
+        (encode(noise(64, 64), "JPEG")[:-200], "image file is truncated"),
+        (encode(noise(64, 64), "JPEG")[:100], "Truncated File Read"),
+        (encode(noise(64, 64), "PNG")[:-2000], "image file is truncated"),
+    ],
+    ids=["empty", "web page", "a format that Pets has not", "JPEG cut in its pixels", "in its header", "PNG cut"],
+)
+def test_an_unreadable_picture_is_a_reject_with_the_same_reason_every_time(data, reason):
+    reject = prepare("boxer_1", data, None, PARAMS)
+    assert isinstance(reject, Reject)
+    assert reject == prepare("boxer_1", data, None, PARAMS)
+    assert re.fullmatch(rf"{reason}( \(\d+ bytes not processed\))?", reject.reason)  # no memory address
+
+
+@pytest.mark.filterwarnings("error")  # Pillow warns from 90 million pixels on and speaks of an attack from 179 million
+@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (10_000, 10_000), (12_500, 4_001)])
+def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(width, height):
+    reject = prepare("boxer_1", png_that_declares(width, height), None, PARAMS)
+    # Had its pixels been read, the reason would be that they are truncated.
+    assert reject == Reject("boxer_1", f"declares {width} x {height} pixels, more than 50,000,000")
+
+
+def test_a_picture_just_under_the_limit_is_not_rejected_for_its_size():
+    assert "truncated" in prepare("boxer_1", png_that_declares(12_500, 4_000), None, PARAMS).reason
+
+
+def test_an_unreadable_trimap_rejects_its_picture_and_says_so():
+    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), b"text", PARAMS)
+    assert reject == Reject("boxer_1", "trimap: cannot identify image file")
+
+
+def test_the_trimap_values_1_2_3_become_the_classes_0_1_2():
+    mask = prepared(encode(solid("RGB", ORANGE, (4, 2))), trimap([[1, 1, 2, 2], [3, 3, 1, 1]])).mask
+    assert mask.dtype == np.uint8
+    assert mask.shape == (16, 16)
+    assert (mask == np.kron([[0, 1], [2, 0]], np.ones((8, 8)))).all()
+
+
+@pytest.mark.parametrize(("value", "found"), [(0, "[0, 1, 2, 3]"), (4, "[1, 2, 3, 4]"), (255, "[1, 2, 3, 255]")])
+def test_another_value_in_a_trimap_is_an_error(value, found):
+    error = mask_error(solid("RGB", ORANGE, (2, 2)), trimap([[1, 2], [3, value]]))
+    assert error == f"trimaps/boxer_1.png: values {found}; allowed: 1, 2, 3"
+
+
+def test_a_trimap_of_another_size_than_its_picture_is_an_error():
+    error = mask_error(solid("RGB", ORANGE, (3, 2)), trimap([[1, 2], [3, 1], [2, 2]]))
+    assert error == "trimaps/boxer_1.png: 2 x 3 pixels, its picture 3 x 2"
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("size", [(5, 4), (10_000, 10_000), (50_000, 50_000)])
+def test_the_size_of_a_trimap_is_checked_before_its_pixels_are_read(size):
+    # Had they been read, the picture would be a reject, since they are truncated.
+    error = mask_error(solid("RGB", ORANGE), png_that_declares(*size))
+    assert error == f"trimaps/boxer_1.png: {size[0]} x {size[1]} pixels, its picture 8 x 8"
+
+
+def test_a_trimap_of_the_right_size_with_truncated_pixels_rejects_its_picture():
+    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), png_that_declares(8, 8), PARAMS)
+    assert isinstance(reject, Reject)
+    assert re.match("trimap: .*truncated", reject.reason)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (1, 1, 1)), ("RGBA", (1, 2, 3, 255)), ("LA", (1, 255))])
+def test_a_trimap_in_colour_or_with_alpha_is_an_error_that_names_its_mode(mode, colour):
+    error = mask_error(solid("RGB", ORANGE, (2, 2)), encode(solid(mode, colour, (2, 2))))
+    assert error == f"trimaps/boxer_1.png: mode {mode}; allowed: one channel"
+
+
+def test_a_picture_without_a_trimap_has_only_the_classifiers_array():
+    sample = prepared(encode(solid("RGB", ORANGE)))
+    assert sample.classifier_image.shape == (24, 24, 3)
+    assert (sample.segmenter_image, sample.mask) == (None, None)
+
+
+def test_a_fine_checkerboard_becomes_grey_in_the_pictures_and_stays_two_classes_in_the_mask():
+    checkers = np.indices((96, 96)).sum(0) % 2
+    picture = Image.fromarray((255 * checkers).astype(np.uint8))
+    sample = prepared(encode(picture), trimap((1 + 2 * checkers).tolist()))  # the classes 0 and 2
+    for image in (sample.classifier_image, sample.segmenter_image):
+        assert np.abs(image.astype(float) - 127.5).max() < 10
+    assert set(np.unique(sample.mask)) <= {0, 2}
+
+
+def test_picture_and_mask_keep_their_corners_and_lose_their_aspect_ratio():
+    picture = np.zeros((40, 80, 3), np.uint8)
+    picture[:20, :40] = ORANGE  # the upper left quarter
+    classes = np.full((40, 80), 2)
+    classes[:20, :40] = 1
+    sample = prepared(encode(Image.fromarray(picture)), trimap(classes.tolist()))
+    for image in (sample.classifier_image, sample.segmenter_image):
+        middle = len(image) // 2
+        assert (image[: middle - 1, : middle - 1] == ORANGE).all()
+        assert (image[middle + 1 :] == 0).all()
+        assert (image[:, middle + 1 :] == 0).all()
+    assert (sample.mask == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
+
+
+def test_a_decoded_picture_outlives_its_file():
+    assert decode(encode(solid("RGB", ORANGE))).getpixel((7, 7)) == ORANGE

@@ -1,0 +1,218 @@
+"""The stage preprocess, end to end on the hand-built dataset."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline.preprocess import preprocess
+from pipeline.stage import InputError
+from tests.petsbuilder import CATS, DOGS, TEST, TRAINVAL, colour, encode, mask_class, picture, write_dataset
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def samples(model: str = "classifier") -> pd.DataFrame:
+    return pd.read_csv(f"data/prepared/{model}/samples.csv")
+
+
+def stems_of(split: str, model: str = "classifier") -> set[str]:
+    frame = samples(model)
+    return set(frame["stem"][frame["split"] == split])
+
+
+def rejects() -> dict[str, str]:
+    return pd.read_csv("data/prepared/rejects.csv").set_index("stem")["reason"].to_dict()
+
+
+def metrics() -> dict:
+    return json.loads(Path("data/metrics/preprocess.json").read_text())
+
+
+def outputs() -> dict[str, bytes]:
+    folders = (Path("data/prepared"), Path("data/metrics"))
+    return {str(path): path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def preprocess_dataset(**changes) -> None:
+    write_dataset(**changes)
+    preprocess()
+
+
+def preprocess_error() -> str:
+    with pytest.raises(InputError) as caught:
+        preprocess()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["archive sorted", "archive reversed"])
+def test_row_k_of_samples_describes_row_k_of_the_arrays(order):
+    preprocess_dataset(order=order)
+    for model, size in (("classifier", 24), ("segmenter", 16)):
+        images = np.load(f"data/prepared/{model}/images.npy", mmap_mode="r")
+        assert (images.dtype, images.shape) == (np.uint8, (23, size, size, 3))
+        assert list(samples(model)["stem"]) == sorted(TRAINVAL + TEST)[::order]
+        for stem, image in zip(samples(model)["stem"], images, strict=True):
+            assert (image == colour(stem)).all()
+    masks = np.load("data/prepared/segmenter/masks.npy", mmap_mode="r")
+    assert (masks.dtype, masks.shape) == (np.uint8, (23, 16, 16))
+    for stem, mask in zip(samples("segmenter")["stem"], masks, strict=True):
+        assert (mask == mask_class(stem)).all()
+
+
+def test_the_official_test_split_stays_and_validation_is_the_fraction_of_each_breed():
+    preprocess_dataset()
+    rows = samples().set_index("stem")[["species", "breed", "split"]]
+    assert rows.loc["Abyssinian_101"].tolist() == ["cat", "Abyssinian", "test"]
+    assert rows.loc["american_bulldog_102"].tolist() == ["dog", "american_bulldog", "test"]
+    assert stems_of("test") == set(TEST)
+    validation = stems_of("validation")
+    assert len(validation & set(CATS)) == len(validation & set(DOGS)) == 2  # 0.2 of 10
+    assert stems_of("train") == set(TRAINVAL) - validation
+    assert stems_of("validation", "segmenter") == validation
+
+
+def test_the_draw_follows_the_seed_and_not_the_order_of_the_lists_or_the_archive():
+    draws = []
+    for seed, trainval, order in ((1, TRAINVAL, 1), (1, TRAINVAL[::-1], -1), (2, TRAINVAL, 1), (3, TRAINVAL, 1)):
+        preprocess_dataset(trainval=trainval, order=order, seed=seed)
+        draws.append(stems_of("validation"))
+    assert draws[0] == draws[1]
+    assert any(draw != draws[0] for draw in draws[2:])
+
+
+def test_a_picture_without_a_trimap_is_for_the_classifier_only_and_counted():
+    preprocess_dataset(trimaps={"Abyssinian_101": None})
+    assert "Abyssinian_101" in stems_of("test")
+    assert stems_of("test", "segmenter") == {"american_bulldog_101", "american_bulldog_102"}
+    arrays = ("classifier/images", "segmenter/images", "segmenter/masks")
+    assert [len(np.load(f"data/prepared/{name}.npy")) for name in arrays] == [23, 22, 22]
+    assert metrics()["without_mask"] == 1
+
+
+def test_unreadable_and_absent_pictures_go_to_the_rejects_with_the_reason():
+    preprocess_dataset(pictures={"Abyssinian_3": b"text", "american_bulldog_101": None}, max_reject_fraction=0.1)
+    assert rejects() == {"Abyssinian_3": "cannot identify image file", "american_bulldog_101": "not in images.tar.gz"}
+    for model in ("classifier", "segmenter"):
+        assert not {"Abyssinian_3", "american_bulldog_101"} & set(samples(model)["stem"])
+        assert len(np.load(f"data/prepared/{model}/images.npy")) == 21
+
+
+def test_pictures_in_no_list_are_left_out_and_are_no_rejects():
+    preprocess_dataset(pictures={"boxer_9": b"text", "Abyssinian_999": picture("Abyssinian_999")})
+    assert (rejects(), len(samples())) == ({}, 23)
+
+
+def test_more_rejects_than_the_fraction_are_an_error_that_names_the_key():
+    bad = {"Abyssinian_3": b"text", "Abyssinian_4": b"text"}
+    preprocess_dataset(pictures=bad, max_reject_fraction=2 / 23)  # no more than allowed
+    write_dataset(pictures=bad, max_reject_fraction=0.05)
+    assert preprocess_error() == (
+        "2 of 23 pictures rejected, the first Abyssinian_3.jpg: cannot identify image file; "
+        "allowed: 0.05 of them (preprocess.max_reject_fraction)"
+    )
+
+
+def test_a_training_picture_that_is_also_a_test_picture_is_kept_out_of_training_printed_and_counted(capsys):
+    preprocess_dataset()
+    train = min(stems_of("train") & set(CATS))
+    preprocess_dataset(pictures={train: picture("american_bulldog_102")})
+    assert stems_of("duplicate") == stems_of("duplicate", "segmenter") == {train}
+    assert stems_of("test") == set(TEST)
+    assert len(samples()) == len(np.load("data/prepared/classifier/images.npy")) == 23  # the rows still match
+    assert capsys.readouterr().out.count(f"{train} is byte-identical") == 1
+    assert metrics()["duplicates"] == 1
+    assert metrics()["breed"]["Abyssinian"] == 10  # of 11
+
+
+def test_a_training_picture_that_is_also_a_validation_picture_is_kept_out_of_training():
+    preprocess_dataset()
+    validation, train = min(stems_of("validation")), min(stems_of("train"))
+    preprocess_dataset(pictures={train: picture(validation)})
+    assert stems_of("duplicate") == {train}
+    assert validation in stems_of("validation")
+
+
+def test_copies_within_one_split_both_stay(capsys):
+    preprocess_dataset(pictures={"american_bulldog_101": picture("american_bulldog_102")})
+    assert stems_of("test") == set(TEST)
+    assert (metrics()["duplicates"], capsys.readouterr().out) == (0, "")
+
+
+def test_the_metrics_count_what_is_used():
+    preprocess_dataset()
+    train_cat = min(stems_of("train") & set(CATS))
+    preprocess_dataset(
+        pictures={train_cat: picture("Abyssinian_101"), "american_bulldog_101": b"text"},
+        trimaps={"Abyssinian_101": None, train_cat: None},  # of which one is used
+        max_reject_fraction=0.1,
+    )
+    assert metrics() == {
+        "pictures": {"test": 2, "train": 15, "validation": 4},  # of 3, 16 and 4: a reject, a duplicate
+        "masks": {"test": 1, "train": 15, "validation": 4},
+        "species": {"cat": 10, "dog": 11},  # of 11 and 12
+        "breed": {"Abyssinian": 10, "american_bulldog": 11},
+        "without_mask": 1,
+        "duplicates": 1,
+        "rejects": 1,
+    }
+
+
+def test_the_outputs_are_the_same_bytes_on_every_run_and_any_number_of_cores(monkeypatch):
+    slow = encode(Image.new("RGB", (1500, 1500), "red"))  # the first to start, the last to be ready
+    write_dataset(
+        pictures={"Abyssinian_1": slow, "Abyssinian_2": b"text", "Abyssinian_3": None},
+        trimaps={"Abyssinian_1": None},
+        max_reject_fraction=0.2,
+    )
+    found = []
+    for cores in (1, 8, 8):
+        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        preprocess()
+        found.append(outputs())
+    assert len(found[0]) == 7  # three arrays, two samples.csv, rejects.csv, the metrics
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("split", "model", "changes"),
+    [
+        ("test", "classifier", {"test": []}),
+        ("train", "classifier", {"trainval": []}),
+        ("validation", "classifier", {"validation_fraction": 0.01}),
+        ("train", "classifier", {"validation_fraction": 0.99}),
+        ("test", "segmenter", {"trimaps": dict.fromkeys(TEST)}),
+        ("train", "segmenter", {"trimaps": dict.fromkeys(TRAINVAL)}),
+        ("test", "classifier", {"pictures": dict.fromkeys(TEST), "max_reject_fraction": 1.0}),
+    ],
+)
+def test_a_model_with_nothing_to_learn_or_to_be_measured_on_is_an_error(split, model, changes):
+    write_dataset(**changes)
+    fraction = f" (preprocess.validation_fraction is {changes.get('validation_fraction', 0.2)})"
+    hint = "" if split == "test" else fraction  # the test pictures are listed, not drawn
+    assert preprocess_error() == f"no {split} pictures for the {model}; allowed: at least one{hint}"
+    assert not Path("data/metrics/preprocess.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "split", "found"),
+    [
+        ({"trainval": CATS}, "train", "cats"),
+        ({"trainval": DOGS}, "train", "dogs"),
+        ({"test": ["Abyssinian_101"]}, "test", "cats"),
+        ({"pictures": {"Abyssinian_101": None}, "max_reject_fraction": 0.1}, "test", "dogs"),
+        ({"trainval": [*CATS, "american_bulldog_1"]}, "validation", "cats"),
+    ],
+)
+def test_a_classifier_that_would_not_see_one_of_the_species_is_an_error(changes, split, found):
+    write_dataset(**changes)
+    assert preprocess_error() == f"only {found} among the {split} pictures; allowed: cats and dogs"
+    assert not Path("data/metrics/preprocess.json").exists()
