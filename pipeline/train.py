@@ -1,0 +1,100 @@
+"""Stages train_segmenter and train_classifier: packed arrays -> the best checkpoint by validation loss.
+
+    python -m pipeline.train segmenter
+    python -m pipeline.train classifier
+
+Reads   data/prepared/TASK/
+Writes  data/models/TASK.keras   plain Keras, no optimizer state, the same bytes for the same training
+        data/history/TASK.csv    epoch (from 1), loss, accuracy, val_loss, val_accuracy
+        a run in MLflow, live
+
+An interrupted training goes on after its last whole epoch: its state lies under .training/, named by everything that
+decides the result.
+"""
+
+import hashlib
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pandas as pd
+import tensorflow as tf
+
+from pipeline import tracking
+from pipeline.checkpoint import TrainingState, content_md5, save_checkpoint
+from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.models import ARCHITECTURES
+from pipeline.params import Train, load_params
+from pipeline.stage import HISTORY, MODELS, PREPARED, root, run, task_argument
+
+LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
+
+
+class EpochLine(keras.callbacks.Callback):
+    """One line per epoch, for logs; a terminal gets Keras' progress bar instead."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self.start = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
+        seconds = time.monotonic() - self.start
+        print(f"{self.model.name} epoch {epoch + 1}/{self.params['epochs']}: {figures}, {seconds:.1f} s", flush=True)
+
+
+def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, tracked: tracking.TrackedRun) -> None:
+    """Train from where the state stands to the last epoch."""
+    first = len(state.history)
+    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.log_history(state.history))
+    terminal = sys.stdout.isatty()
+    model.fit(
+        training_batches(data, params.batch_size, params.seed, first),
+        steps_per_epoch=steps_per_epoch(data, params.batch_size),
+        initial_epoch=first,
+        epochs=params.epochs,
+        validation_data=ordered_batches(data, "validation", params.batch_size),
+        shuffle=False,  # the batches are
+        callbacks=[state, report, *([] if terminal else [EpochLine()])],
+        verbose="auto" if terminal else 0,
+    )
+
+
+def state_path(task: str, params: Train, data_md5: str) -> Path:
+    """A name that changes with the parameters, the prepared data, the code and the Keras version."""
+    files = ("train.py", "models.py", "dataset.py", "checkpoint.py")
+    code = [Path(__file__).with_name(name).read_bytes() for name in files]
+    key = hashlib.sha256(b"\0".join([params.model_dump_json().encode(), data_md5.encode(), *code]))
+    key.update(f"{keras.__version__} {tf.__version__}".encode())
+    return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
+
+
+def train(task: str) -> None:
+    """Train a task's model, "segmenter" or "classifier", or go on with its training.
+
+    Raises InputError for wrong parameters, missing data, or a loss that is nan or infinite.
+    """
+    params: Train = getattr(load_params(), f"train_{task}")
+    data, data_md5 = load_dataset(task), content_md5(PREPARED / task)
+    keras.utils.clear_session()  # layers are named by counting them: from the start, or the checkpoint's bytes differ
+    keras.utils.set_random_seed(params.seed)
+    tf.config.experimental.enable_op_determinism()
+    model = ARCHITECTURES[params.architecture](data.image_size)
+    model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
+    print(f"{model.name}: {model.count_params():,} parameters, on {tracking.device()}")
+
+    state = TrainingState(state_path(task, params, data_md5))
+    state.restore(model)
+    with tracking.training_run(task, params, data, data_md5, state.run_id) as tracked:
+        state.run_id = tracked.run_id
+        state.save()
+        fit(model, data, params, state, tracked)
+        save_checkpoint(model, state.best, MODELS / f"{task}.keras")
+        HISTORY.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(state.history).to_csv(HISTORY / f"{task}.csv", index=False)
+        tracked.log_outputs(task, data)
+    state.path.unlink()
+
+
+if __name__ == "__main__":
+    run(train, task_argument())
