@@ -1,6 +1,7 @@
 """Two projects in temporary folders: a prepared one of a few pixels for single stages, a whole one under real DVC."""
 
 import shutil
+import signal
 from pathlib import Path
 
 import mlflow
@@ -8,6 +9,9 @@ import pytest
 
 from pipeline.stage import TASKS
 from tests.project import REPOSITORY, commit_all, run_in, tiny, write_params, write_prepared
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
