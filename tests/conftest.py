@@ -8,7 +8,8 @@ import mlflow
 import pytest
 
 from pipeline.stage import TASKS
-from tests.project import REPOSITORY, commit_all, run_in, tiny, write_params, write_prepared
+from tests.project import FROM_OUTSIDE, REPOSITORY, commit_all, run_in, tiny, write_params, write_prepared
+from tests.serverfixtures import mlflow_server, postgres, server, sshd, store  # noqa: F401
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -30,7 +31,7 @@ def prepared(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch)
         write_prepared(tmp_path, task)
     write_params(tmp_path, **tiny())
     monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+    for name in FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -55,3 +56,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_in(folder, "dvc", "repro")
     commit_all(folder, "its outputs")
     return folder
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is dear to make, or changed by tests, belongs to one worker of pytest-xdist; the other tests go by file."""
+    for item in items:
+        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        shared = {"repository": "repository" in item.fixturenames, "server": "server" in parameters}
+        group = next((name for name, is_used in shared.items() if is_used), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group))

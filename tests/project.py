@@ -1,15 +1,23 @@
 """Projects in temporary folders: tiny parameters, prepared pictures of a few pixels, and commands run in them."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import yaml
+from mlflow.entities import Run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+# What changes where a stage reads and writes, or what its run says of how it came about.
+FROM_OUTSIDE = (
+    *("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE"),
+    *("CI", "GITHUB_ACTIONS"),
+)
 
 
 def write_params(folder: Path, **changes: dict) -> None:
@@ -51,8 +59,7 @@ def write_prepared(folder: Path, task: str) -> None:
 
 def environment() -> dict[str, str]:
     """This Python's programs and this work tree's modules first, and neither a store nor a source from outside."""
-    unset = ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE")
-    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    kept = {name: value for name, value in os.environ.items() if name not in FROM_OUTSIDE}
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
@@ -70,13 +77,30 @@ def commit_all(folder: Path, message: str) -> None:
     run_in(folder, "git", "commit", "--quiet", "--message", message)
 
 
-def start_stage(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start `python -m pipeline.STAGE ...` of this work tree in another folder; its lines come as they are printed."""
+def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
+    """Start `python -m pipeline.STAGE ...` of this work tree in another folder; its lines come as they are printed.
+
+    variables: of its environment; the store that the test has chosen is in it.
+    """
+    store = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI",) if name in os.environ}
     return subprocess.Popen(
         [sys.executable, "-um", f"pipeline.{arguments[0]}", *arguments[1:]],
         cwd=folder,
-        env=environment() | {"PYTHONPATH": str(REPOSITORY)},
+        env=environment() | {"PYTHONPATH": str(REPOSITORY)} | store | variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def clone_of(repository: Path, folder: Path) -> Path:
+    """A copy of a repository with its DVC cache and all its refs, without its MLflow store."""
+    unwanted = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "mlruns", "tmp")
+    return Path(shutil.copytree(repository, folder, symlinks=True, ignore=unwanted))
+
+
+def finished_runs(folder: Path) -> list[Run]:
+    """The finished runs in a repository's own store, both tasks', the oldest first."""
+    client = mlflow.MlflowClient(f"sqlite:///{folder / 'mlflow.db'}")
+    experiments = [found.experiment_id for found in client.search_experiments(filter_string="name LIKE 'pets-%'")]
+    return client.search_runs(experiments, "attributes.status = 'FINISHED'", order_by=["attributes.start_time ASC"])

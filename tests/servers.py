@@ -1,0 +1,192 @@
+"""Real servers on loopback and in temporary folders: PostgreSQL, `mlflow server` on it, sshd."""
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+import requests
+
+from tests.project import environment
+
+STARTING = 60  # seconds that a server may take
+
+SSHD = """
+ListenAddress 127.0.0.1:{port}
+HostKey {folder}/host
+AuthorizedKeysFile {folder}/user.pub
+PasswordAuthentication no
+UsePAM no
+StrictModes no
+PidFile none
+Subsystem sftp internal-sftp
+"""
+
+
+def program(name: str, package: str) -> str:
+    """The path of a program of the system; without it the test fails with the line that installs it."""
+    system = ["/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *system]))
+    return found or pytest.fail(f"needs {name}: apt-get install {package}", pytrace=False)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def call(*command: str, folder: Path) -> None:
+    """Run a command in a folder; its words are seen only if it fails."""
+    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+def start(command: list[str], log: Path, is_ready: Callable[[], bool]) -> subprocess.Popen:
+    """Start a server in a process group of its own, and return when it is ready."""
+    with log.open("a") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment() | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + STARTING
+    while not is_ready():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+    return process
+
+
+def kill(process: subprocess.Popen) -> None:
+    """End a server and all that it started, at once."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """A PostgreSQL that is reached only by a socket in a temporary folder; yields its URI."""
+    initdb, pg_ctl = program("initdb", "postgresql"), program("pg_ctl", "postgresql")
+    user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are closed to the user postgres
+        folder, data = Path(name), f"{name}/data"
+        if user:
+            shutil.chown(folder, "postgres")
+        encoding = ["--encoding=UTF8", "--locale=C"]
+        call(*user, initdb, "--username=postgres", "--auth=trust", "--no-sync", *encoding, data, folder=folder)
+        options = f"-F -k {folder} -c listen_addresses=''"  # no fsync, no port
+        call(*user, pg_ctl, "start", "--wait", "-D", data, "-l", f"{folder}/log", "-o", options, folder=folder)
+        try:
+            yield f"postgresql://postgres@/postgres?host={folder}"
+        finally:
+            call(*user, pg_ctl, "stop", "--mode=immediate", "-D", data, folder=folder)
+
+
+class MlflowServer:
+    """`mlflow server` on a database, at one port for good: it may be stopped, started and made to hang.
+
+    folder: its artifacts and its log.
+    """
+
+    def __init__(self, database: str, folder: Path):
+        self.database, self.folder, self.port = database, folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
+        store = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
+        command = [sys.executable, "-m", "mlflow", "server", *place, *store, "--serve-artifacts"]
+        self.process = start(command, self.folder / "log", self.is_healthy)
+
+    def is_healthy(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/health", timeout=1).ok
+        except requests.RequestException:
+            return False
+
+    def stop(self) -> None:
+        kill(self.process)
+
+    def empty(self) -> None:
+        """Delete all but what a new store has: the experiment Default."""
+        with psycopg.connect(self.database) as connection:
+            rows = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+            names = {name for (name,) in rows} - {"alembic_version", "workspaces", "experiments"}
+            connection.execute(f"TRUNCATE {', '.join(sorted(names))}")
+            connection.execute("DELETE FROM experiments WHERE experiment_id <> 0")
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Within: nobody answers. Afterwards: there again, with all that it had."""
+        self.stop()
+        try:
+            yield
+        finally:
+            self.start()
+
+    @contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Within: connections are accepted and never answered."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def mlflow_server(database: str, folder: Path) -> Iterator[MlflowServer]:
+    server = MlflowServer(database, folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@dataclass
+class Sshd:
+    """An sshd that lets this user in with one key."""
+
+    port: int
+    key: Path
+
+    def url(self, path: Path) -> str:
+        """A folder of this machine, as DVC names it when it is reached by SSH."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
+
+
+@contextmanager
+def sshd(folder: Path) -> Iterator[Sshd]:
+    """An sshd whose keys and configuration are in a folder."""
+    for name in ("host", "user"):
+        call(program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", name, folder=folder)
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd wants it; Debian's service makes it
+    server = Sshd(free_port(), folder / "user")
+    (folder / "config").write_text(SSHD.format(port=server.port, folder=folder))
+    command = [program("sshd", "openssh-server"), "-D", "-e", "-f", str(folder / "config")]
+    process = start(command, folder / "log", lambda: is_open(server.port))
+    try:
+        yield server
+    finally:
+        kill(process)
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
