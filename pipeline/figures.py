@@ -1,10 +1,11 @@
-"""Pictures of pictures: the PNG figures that evaluation writes. The same input gives the same bytes."""
+"""Pictures of pictures, for evaluation and prediction. The same input gives the same bytes."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure  # without pyplot there is no display to choose and nothing to close
+from PIL import Image
 
 COLOURS = np.array([[230, 97, 0], [40, 40, 40], [255, 230, 60]], np.uint8)  # foreground, background, contour
 COLUMNS = 4  # of a picture grid
@@ -47,6 +48,12 @@ def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
     if not len(images):
         figure.suptitle("none")
     figure.savefig(path, dpi=80)
+
+
+def overlay(picture: Image.Image, mask: np.ndarray) -> Image.Image:
+    """An RGB picture, half covered by the colours of foreground and contour: mask of classes uint8 (height, width)."""
+    covered = Image.blend(picture, Image.fromarray(COLOURS[mask]), 0.5)
+    return Image.composite(picture, covered, Image.fromarray(mask == 1))
 
 
 def _show(axes, picture: np.ndarray, title: str) -> None:

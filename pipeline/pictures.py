@@ -67,24 +67,26 @@ def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
     return Image.fromarray((values - 1).astype(np.uint8))
 
 
+def resized(picture: Image.Image, size: int) -> np.ndarray:
+    """RGB of any size -> uint8 (size, size, 3), antialiased; the aspect ratio is not kept, as in the chapter."""
+    return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
+
+
 def prepare(stem: str, picture: bytes, trimap: bytes | None, params: Preprocess) -> Sample | Reject:
-    """Decode and resize (aspect ratio not kept, as in the chapter): pictures antialiased, masks nearest."""
+    """Decode and resize: pictures antialiased, masks nearest."""
     try:
         image = decode(picture)
         mask = None if trimap is None else decode_mask(trimap, stem, image.size)
     except ValueError as error:
         return Reject(stem, str(error))
 
-    def resized(source: Image.Image, size: int, method: Image.Resampling) -> np.ndarray:
-        return np.asarray(source.resize((size, size), method))
-
-    smooth, nearest, size = Image.Resampling.BILINEAR, Image.Resampling.NEAREST, params.segmenter_size
+    size = params.segmenter_size
     return Sample(
         stem=stem,
         digest=hashlib.sha256(picture).hexdigest(),
-        classifier_image=resized(image, params.classifier_size, smooth),
-        segmenter_image=None if mask is None else resized(image, size, smooth),
-        mask=None if mask is None else resized(mask, size, nearest),
+        classifier_image=resized(image, params.classifier_size),
+        segmenter_image=None if mask is None else resized(image, size),
+        mask=None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)),
     )
 
 

@@ -1,0 +1,199 @@
+"""`python -m pipeline.predict`: hand-made models that read their answer off the picture; agreement with evaluation."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline.archives import read_pictures
+from pipeline.checkpoint import load_checkpoint
+from pipeline.figures import COLOURS
+from pipeline.pictures import decode, resized
+from pipeline.predict import areas, classify, main, overlay_names, predict_masks, segment
+from tests.colourmodels import RED, write_classifier, write_segmenter
+from tests.project import run_in
+
+FOREGROUND, BACKGROUND, CONTOUR = ((red, 60, 90) for red in RED)
+
+
+def striped(*colours: tuple[int, int, int], height: int = 4) -> Image.Image:
+    """A vertical stripe of three pixels for each colour."""
+    row = np.repeat(np.array(colours, np.uint8), 3, axis=0)
+    return Image.fromarray(np.repeat(row[None], height, axis=0))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: two checkpoints, and pet.png, foreground at the left and contour at the right."""
+    models = tmp_path / "data/models"
+    models.mkdir(parents=True)
+    write_segmenter(models / "segmenter.keras")
+    write_classifier(models / "classifier.keras")
+    striped(FOREGROUND, CONTOUR).save(tmp_path / "pet.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., tuple[int | str, list[str], list[str]]]:
+    """Predict with these arguments: exit status or the line that ends the program; the lines of stdout, of stderr."""
+
+    def predict(*arguments: str) -> tuple[int | str, list[str], list[str]]:
+        monkeypatch.setattr(sys, "argv", ["predict", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return ended.value.code, out.splitlines(), err.splitlines()
+
+    return predict
+
+
+def test_a_mask_has_the_pictures_own_size(workspace: Path) -> None:
+    segmenter = load_checkpoint(Path("data/models/segmenter.keras"))
+    for height in (4, 7):
+        mask = segment(segmenter, striped(FOREGROUND, CONTOUR, height=height))
+        assert mask.dtype == np.uint8
+        np.testing.assert_array_equal(mask, [[0, 0, 0, 2, 2, 2]] * height)
+
+
+def test_the_areas_of_a_mask_are_shares_of_its_pixels() -> None:
+    found = areas(np.array([[0, 1, 1], [1, 2, 1]], np.uint8))
+    assert found == {"foreground": 1 / 6, "background": 4 / 6, "contour": 1 / 6}
+
+
+@pytest.mark.parametrize(("red", "expected"), [(64, ("cat", 0.75)), (128, ("dog", 0.5)), (192, ("dog", 0.75))])
+def test_the_probability_is_that_of_the_species_that_is_named(workspace: Path, red: int, expected: tuple) -> None:
+    picture = Image.new("RGB", (5, 3), (red, 0, 0))
+    assert classify(load_checkpoint(Path("data/models/classifier.keras")), picture) == expected
+
+
+def test_each_picture_gets_a_line(run) -> None:
+    striped(CONTOUR, BACKGROUND).save("other.jpg", quality=100)
+    status, out, err = run("pet.png", "other.jpg")
+    assert (status, err) == (0, [])
+    assert out[0] == "pet.png: cat 0.609; foreground 50.0 %, background 0.0 %, contour 50.0 %"  # 1 - 100 / 256
+    assert re.fullmatch(r"other.jpg: dog 0\.5[789]\d; foreground 0.0 %, background 50.0 %, contour 50.0 %", out[1])
+
+
+def test_without_a_folder_nothing_is_written(run, workspace: Path) -> None:
+    before = sorted(workspace.rglob("*"))
+    run("pet.png")
+    assert sorted(workspace.rglob("*")) == before
+
+
+def test_an_overlay_is_the_picture_with_foreground_and_contour_tinted(run) -> None:
+    striped(BACKGROUND, CONTOUR).save("half.png")
+    assert run("pet.png", "half.png", "--out", "new/folder")[1][1].endswith("; new/folder/half-overlay.png")
+    tinted = {colour: (np.add(colour, COLOURS[k]) // 2).tolist() for k, colour in ((0, FOREGROUND), (2, CONTOUR))}
+    for name, left in (("pet", tinted[FOREGROUND]), ("half", list(BACKGROUND))):
+        with Image.open(f"new/folder/{name}-overlay.png") as overlay:
+            assert overlay.format == "PNG"
+            np.testing.assert_array_equal(overlay, [[left] * 3 + [tinted[CONTOUR]] * 3] * 4)
+
+
+def test_pictures_of_the_same_name_get_overlays_of_their_own(run, workspace: Path) -> None:
+    names = ["a/pet.png", "b/pet.png", "b/pet.bmp", "b/PET.gif"]
+    for name in names:
+        Path(name).parent.mkdir(exist_ok=True)
+        striped(FOREGROUND, CONTOUR).save(name)
+    assert run(*names, "--out", "b")[0] == 0
+    written = {path.name for path in Path("b").iterdir()} - {"pet.png", "pet.bmp", "PET.gif"}
+    assert written == {"pet-overlay.png", "pet-overlay-2.png", "pet-overlay-3.png", "PET-overlay-4.png"}
+
+
+def test_no_two_overlays_share_a_name() -> None:
+    pictures = ["pet.png", "pet.jpg", "pet-2.png", "pet-overlay.png", "pet-overlay-2.png", "pet-2.jpg", "PET.png"]
+    names = [name.lower() for name in overlay_names([Path(picture) for picture in pictures])]
+    assert len(set(names)) == len(pictures)
+
+
+def test_what_is_no_picture_is_named_and_the_others_are_predicted(run, workspace: Path) -> None:
+    (workspace / "notes.jpg").write_text("a cat")
+    (workspace / "cut.png").write_bytes(Path("pet.png").read_bytes()[:-30])
+    status, out, err = run("notes.jpg", "missing.jpg", "cut.png", "data", "pet.png", "--out", "overlays")
+    assert status == 1
+    assert [line.split(":")[0] for line in out] == ["pet.png"]
+    assert [path.name for path in Path("overlays").iterdir()] == ["pet-overlay.png"]
+    formats = "allowed: JPEG, PNG, GIF, BMP"
+    assert err[0] == f"predict: notes.jpg: not a readable picture: cannot identify image file; {formats}"
+    assert err[1] == "predict: missing.jpg: No such file or directory"
+    assert re.fullmatch(rf"predict: cut.png: not a readable picture: .*truncated.*; {formats}", err[2])
+    assert err[3] == "predict: data: Is a directory"
+    assert len(err) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "no such file; `dvc repro` makes it, `dvc pull` fetches it"), (b"", "not a Keras checkpoint: .+")],
+)
+@pytest.mark.parametrize("task", ["segmenter", "classifier"])
+def test_without_a_checkpoint_one_line_says_so(run, workspace: Path, task: str, content: bytes, reason: str) -> None:
+    path = Path(f"data/models/{task}.keras")
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    status, out, err = run("pet.png", "--out", "overlays")
+    assert re.fullmatch(rf"predict: {path}: {reason}", status)
+    assert (out, err, Path("overlays").exists()) == ([], [], False)
+
+
+def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
+    assert run("pet.png", "--out", "pet.png")[0] == "predict: File exists: pet.png"
+
+
+@pytest.fixture(scope="module")
+def pictures(repository: Path) -> dict[str, bytes]:
+    """The test pictures of the embedded pets, by stem."""
+    stems = set(pd.read_csv(repository / "data/plots/classifier/predictions.csv")["stem"])
+    return dict(read_pictures(repository / "data/raw/images.tar.gz", stems))
+
+
+def test_the_classifier_says_of_each_test_picture_what_evaluation_wrote(
+    repository: Path, pictures: dict[str, bytes]
+) -> None:
+    model = load_checkpoint(repository / "data/models/classifier.keras")
+    table = pd.read_csv(repository / "data/plots/classifier/predictions.csv")
+    said = [classify(model, decode(pictures[stem])) for stem in table["stem"]]
+    assert [label for label, _ in said] == table["predicted"].tolist()
+    dog = [probability if label == "dog" else 1 - probability for label, probability in said]
+    np.testing.assert_allclose(dog, table["dog_probability"], atol=1e-6)  # the size of a batch may change the last bits
+
+
+def test_the_segmenter_sees_of_each_test_picture_what_evaluation_sees(
+    repository: Path, pictures: dict[str, bytes]
+) -> None:
+    model, prepared = (
+        load_checkpoint(repository / "data/models/segmenter.keras"),
+        repository / "data/prepared/segmenter",
+    )
+    samples, images = pd.read_csv(prepared / "samples.csv"), np.load(prepared / "images.npy")
+    rows = np.flatnonzero(samples["split"] == "test")
+    expected = predict_masks(model, images[rows])
+    assert len(np.unique(expected)) > 1
+    for row, mask in zip(rows, expected, strict=True):
+        picture = decode(pictures[samples["stem"][row]])
+        np.testing.assert_array_equal(resized(picture, 16), images[row])
+        found = Image.fromarray(segment(model, picture))
+        assert found.size == picture.size
+        small = np.asarray(found.resize((16, 16), Image.Resampling.NEAREST))
+        assert (small != mask).sum() <= 1, "a pixel between two classes, at most"
+
+
+def test_the_program_predicts_with_the_checkpoints_of_its_folder(
+    repository: Path, pictures: dict[str, bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "pet.jpg"
+    path.write_bytes(pictures["boxer_1"])
+    done = run_in(repository, sys.executable, "-m", "pipeline.predict", str(path), "no-such.jpg", check=False)
+    assert done.returncode == 1
+    share = r"\d+\.\d %"
+    shares = rf"foreground {share}, background {share}, contour {share}"
+    assert re.fullmatch(rf"{path}: (cat|dog) [01]\.\d{{3}}; {shares}\n", done.stdout)
+    assert done.stderr.endswith("\npredict: no-such.jpg: No such file or directory\n")
