@@ -1,6 +1,5 @@
 """What a training leaves: its resumable state while it works, the canonical checkpoint at its end."""
 
-import hashlib
 import json
 import os
 import re
@@ -11,15 +10,6 @@ import keras
 import numpy as np
 
 from pipeline.stage import InputError
-
-
-def content_md5(path: Path) -> str:
-    """The md5 by which dvc.lock names a file, or a folder without folders in it (there it ends in `.dir`)."""
-    if path.is_dir():
-        entries = [{"md5": content_md5(file), "relpath": file.name} for file in sorted(path.iterdir())]
-        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) -> None:

@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from pipeline.stage import PREPARED, InputError
-
-SPECIES = ("cat", "dog")  # the classifier's labels 0 and 1: its output is the probability of a dog
-CLASSES = ("foreground", "background", "contour")  # the segmenter's classes 0, 1, 2
+from pipeline.stage import PREPARED, SPECIES, InputError
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from pipeline import figures, metrics, tracking
+from pipeline import figures, metrics
 from pipeline.checkpoint import load_checkpoint
-from pipeline.dataset import CLASSES, SPECIES, Dataset, load_dataset
+from pipeline.dataset import Dataset, load_dataset
 from pipeline.params import Evaluate, load_params
-from pipeline.stage import MODELS, PLOTS, run, task_argument, write_metrics
+from pipeline.predict import DOG_FROM, dog_probabilities, predict_masks
+from pipeline.stage import CLASSES, MODELS, PLOTS, PREPARED, SPECIES, content_md5, run, task_argument, write_metrics
+from pipeline.tracking.lineage import Training
+from pipeline.tracking.record import record_evaluation
 
 BATCH = 64  # pictures predicted at once; the result does not depend on it
 
@@ -52,11 +55,6 @@ def in_batches(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -
 def sample(pictures: int, params: Evaluate) -> np.ndarray:
     """The pictures of a grid, drawn by the seed, in order."""
     return np.sort(np.random.default_rng(params.seed).permutation(pictures)[: params.grid_pictures])
-
-
-def predict_masks(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """uint8 (pictures, size, size, 3) -> the likeliest class of each pixel, uint8 (pictures, size, size)."""
-    return np.argmax(model.predict_on_batch(images), axis=-1).astype(np.uint8)
 
 
 def draw_mask_grids(
@@ -115,8 +113,8 @@ def draw_label_grids(table: pd.DataFrame, data: Dataset, params: Evaluate, folde
 def evaluate_labels(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) -> dict[str, float]:
     """The classifier's metrics; writes its plots to the folder."""
     rows = data.rows("test")
-    scores = in_batches(lambda part: model.predict_on_batch(data.images[part])[:, 0], rows)
-    labels, predicted = data.targets[rows, 0], (scores >= 0.5).astype(np.uint8)
+    scores = in_batches(lambda part: dog_probabilities(model, data.images[part]), rows)
+    labels, predicted = data.targets[rows, 0], (scores >= DOG_FROM).astype(np.uint8)
     table = data.samples.iloc[rows][["stem", "breed"]].assign(
         actual=[SPECIES[k] for k in labels], predicted=[SPECIES[k] for k in predicted], dog_probability=scores
     )
@@ -136,14 +134,14 @@ def evaluate_labels(model: keras.Model, data: Dataset, params: Evaluate, folder:
 def evaluate(task: str) -> None:
     """Measure a task's checkpoint, "segmenter" or "classifier". Raises InputError if it, or the data, is not whole."""
     params = load_params()
-    tracking.connect(task)  # a store that cannot be used is found before the work, not after
     data, model, folder = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras"), PLOTS / task
     folder.mkdir(parents=True, exist_ok=True)
     measure = {"segmenter": evaluate_masks, "classifier": evaluate_labels}[task]
     result = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
     result = {name: value for name, value in result.items() if np.isfinite(value)}  # a class may never occur
     write_metrics(task, result)
-    tracking.log_evaluation(task, getattr(params, f"train_{task}"), data, result)
+    decided = getattr(params, f"train_{task}").model_dump() | {"image_size": data.image_size}
+    record_evaluation(Training(task, decided, content_md5(PREPARED / task)))
 
 
 if __name__ == "__main__":

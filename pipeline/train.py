@@ -20,13 +20,15 @@ from pathlib import Path
 import keras
 import pandas as pd
 import tensorflow as tf
+from filelock import FileLock
 
-from pipeline import tracking
-from pipeline.checkpoint import TrainingState, content_md5, save_checkpoint
+from pipeline.checkpoint import TrainingState, save_checkpoint
 from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
-from pipeline.stage import HISTORY, MODELS, PREPARED, root, run, task_argument
+from pipeline.stage import HISTORY, MODELS, PREPARED, content_md5, root, run, task_argument
+from pipeline.tracking.lineage import Training
+from pipeline.tracking.runs import TrackedRun, open_run
 
 LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
 
@@ -43,10 +45,10 @@ class EpochLine(keras.callbacks.Callback):
         print(f"{self.model.name} epoch {epoch + 1}/{self.params['epochs']}: {figures}, {seconds:.1f} s", flush=True)
 
 
-def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, tracked: tracking.TrackedRun) -> None:
+def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, tracked: TrackedRun) -> None:
     """Train from where the state stands to the last epoch."""
     first = len(state.history)
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.log_history(state.history))
+    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.log_later(state.history))
     terminal = sys.stdout.isatty()
     model.fit(
         training_batches(data, params.batch_size, params.seed, first),
@@ -69,6 +71,13 @@ def state_path(task: str, params: Train, data_md5: str) -> Path:
     return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
 
 
+def device() -> str:
+    """What TensorFlow computes on: the names of the GPUs it sees, or "CPU"."""
+    gpus = tf.config.list_physical_devices("GPU")
+    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
+    return ", ".join(names) or "CPU"
+
+
 def train(task: str) -> None:
     """Train a task's model, "segmenter" or "classifier", or go on with its training.
 
@@ -81,19 +90,27 @@ def train(task: str) -> None:
     tf.config.experimental.enable_op_determinism()
     model = ARCHITECTURES[params.architecture](data.image_size)
     model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
-    print(f"{model.name}: {model.count_params():,} parameters, on {tracking.device()}")
+    print(f"{model.name}: {model.count_params():,} parameters, on {device()}")
 
     state = TrainingState(state_path(task, params, data_md5))
-    state.restore(model)
-    with tracking.training_run(task, params, data, data_md5, state.run_id) as tracked:
-        state.run_id = tracked.run_id
-        state.save()
-        fit(model, data, params, state, tracked)
-        save_checkpoint(model, state.best, MODELS / f"{task}.keras")
-        HISTORY.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(state.history).to_csv(HISTORY / f"{task}.csv", index=False)
-        tracked.log_outputs(task, data)
-    state.path.unlink()
+    lock = state.path.with_suffix(".lock")
+    training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
+    with FileLock(lock, blocking=False):  # two experiments in folders of their own may be the same training
+        state.restore(model)
+        with open_run(training, device(), state.run_id) as tracked:
+            state.run_id = tracked.run_id
+            state.save()
+            fit(model, data, params, state, tracked)
+            write_outputs(model, state, task)
+            tracked.finish()
+        state.path.unlink()
+        lock.unlink()
+
+
+def write_outputs(model: keras.Model, state: TrainingState, task: str) -> None:
+    save_checkpoint(model, state.best, MODELS / f"{task}.keras")
+    HISTORY.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(state.history).to_csv(HISTORY / f"{task}.csv", index=False)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.checkpoint import TrainingState, content_md5, load_checkpoint, save_checkpoint
+from pipeline.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from pipeline.models import mini_xception
-from pipeline.stage import InputError
+from pipeline.stage import InputError, content_md5
 from tests.project import REPOSITORY
 
 

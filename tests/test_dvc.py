@@ -28,7 +28,8 @@ def local_imports(module: Path) -> set[str]:
                 inner = [alias.name for alias in node.names]
             else:
                 continue
-            files = [REPOSITORY / f"{name.replace('.', '/')}.py" for name in inner]
+            modules = [REPOSITORY / name.replace(".", "/") for name in inner]
+            files = [path for one in modules for path in (one.with_suffix(".py"), one.parent / "__init__.py")]
             todo += [file for file in files if file.is_file() and str(file.relative_to(REPOSITORY)) not in found]
     return found
 

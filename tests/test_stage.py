@@ -98,7 +98,7 @@ def test_an_interrupted_stage_unwinds():
 
 
 def test_a_second_process_at_the_same_stage_is_sent_away(at_work):
-    line = "train_segmenter: another train_segmenter is at work in this folder; let it finish, then run again\n"
+    line = "train_segmenter: another train_segmenter is at work on the same; let it finish, then run again\n"
     assert ending("print('done')") == (1, "", line)
     assert at_work.poll() is None
 

@@ -1,22 +1,25 @@
-"""One run per training in the repository's own store, tied to DVC's outputs by their md5."""
+"""One run per training, live while it works, whole when it ends, tied to DVC's outputs by their md5. On both stores."""
 
-import shutil
+import json
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
+from filelock import Timeout
 
-from pipeline import tracking
-from pipeline.checkpoint import content_md5, load_checkpoint
-from pipeline.dataset import load_dataset
 from pipeline.evaluate import evaluate
 from pipeline.params import load_params
-from pipeline.stage import TASKS, InputError
-from pipeline.train import train
-from tests.project import tiny, write_params
-from tests.training import contradict_training, logged, only_run, runs
+from pipeline.stage import TASKS, InputError, content_md5
+from pipeline.tracking.lineage import Training
+from pipeline.tracking.runs import TrackedRun, open_run
+from pipeline.tracking.search import search
+from pipeline.train import device, train
+from tests.petsbuilder import picture
+from tests.project import commit_all, run_in, start_stage, tiny, write_params
+from tests.training import contradict_training, lock_outputs, logged, only_run, runs
+
+SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
 
 
 def history_and_checkpoint(task: str) -> dict[Path, bytes]:
@@ -24,7 +27,7 @@ def history_and_checkpoint(task: str) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_one_run_holds_the_training_the_checkpoint_and_the_evaluation(prepared: Path, task: str) -> None:
+def test_one_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Path, task: str) -> None:
     train(task)
     evaluate(task)
     run = only_run(task)
@@ -44,46 +47,84 @@ def test_one_run_holds_the_training_the_checkpoint_and_the_evaluation(prepared: 
         "model": f"data/models/{task}.keras",
         "history": f"data/history/{task}.csv",
         "data": f"data/prepared/{task}",
+        "metrics": f"data/metrics/{task}.json",
+        "plots": f"data/plots/{task}",
     }
     for name, path in paths.items():
         assert run.data.tags[f"{name}_md5"] == content_md5(Path(path))
-    assert (run.data.tags["origin"], run.data.tags["device"]) == ("training", tracking.device())
+    assert (run.data.tags["origin"], run.data.tags["device"]) == ("python -m pipeline.train", device())
 
     metrics = pd.read_json(f"data/metrics/{task}.json", typ="series", precise_float=True)
-    assert {name: run.data.metrics[f"test_{name}"] for name in metrics.index} == pytest.approx(dict(metrics), rel=1e-12)
+    assert {name: run.data.metrics[f"test_{name}"] for name in metrics.index} == dict(metrics), "to the last digit"
+    headline = {"segmenter": "mean_iou", "classifier": "accuracy"}[task]
+    low, high = metrics[f"{headline}_low"], metrics[f"{headline}_high"]
+    row = f"| {headline} | {metrics[headline]:.4f} | {low:.4f} to {high:.4f} |"
+    assert row in run.data.tags["mlflow.note.content"].splitlines()
     files = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id, "evaluation")}
     assert files == {f"evaluation/{file.name}" for file in Path(f"data/plots/{task}").iterdir()}
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_the_logged_model_predicts_exactly_what_the_checkpoint_predicts(prepared: Path, task: str) -> None:
-    train(task)
-    uri = f"runs:/{only_run(task).info.run_id}/model"
-    pictures = load_dataset(task).images[:]
-    expected = load_checkpoint(Path(f"data/models/{task}.keras")).predict(pictures, verbose=0)
-    np.testing.assert_array_equal(mlflow.tensorflow.load_model(uri).predict(pictures, verbose=0), expected)
-    served = mlflow.pyfunc.load_model(uri)
-    np.testing.assert_array_equal(served.predict(pictures), expected)
-    assert served.metadata.signature.inputs.inputs[0].shape == (-1, 16, 16, 3)
-    assert served.input_example.shape == (1, 16, 16, 3)
+def test_the_model_in_the_store_is_the_checkpoint_byte_for_byte_and_knows_its_test_metrics(store: Path) -> None:
+    train("classifier")
+    evaluate("classifier")
+    run = only_run("classifier")
+    (output,) = run.outputs.model_outputs
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
+    checkpoints = list(folder.rglob("*.keras"))
+    assert [content_md5(path) for path in checkpoints] == [run.data.tags["model_md5"]]
+
+    answer = mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(pd.DataFrame({"picture": [picture("A_1")]}))
+    assert answer["label"][0] in ("cat", "dog")
+    metrics = {metric.key: metric.value for metric in mlflow.get_logged_model(output.model_id).metrics}
+    assert metrics["test_accuracy"] == run.data.metrics["test_accuracy"]
 
 
-def test_a_checkpoint_without_a_run_gets_one_from_dvcs_outputs(
-    prepared: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commit_and_patch_of_the_run_are_the_code_and_the_parameters_that_trained(store: Path) -> None:
+    Path("pipeline").mkdir()
+    Path("pipeline/old.py").write_text("a = 1\n")
+    run_in(store, "git", "init", "--quiet")
+    run_in(store, "git", "config", "user.name", "test")
+    run_in(store, "git", "config", "user.email", "test@example.org")
+    commit_all(store, "as it was")
+    Path("pipeline/old.py").write_text("a = 2\n")
+    Path("pipeline/new.py").write_text("b = 3\n")
+    Path("README.md").write_text("decides nothing")
+    run_in(store, "git", "add", "README.md")
+    staged = run_in(store, "git", "diff", "--cached").stdout
+    train("classifier")
+    assert run_in(store, "git", "diff", "--cached").stdout == staged, "the user's index is as it was"
+
+    run = only_run("classifier")
+    assert run.data.tags["uncommitted"] == "pipeline/new.py, pipeline/old.py"
+    patch = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="uncommitted.patch")
+    run_in(store, "git", "stash", "--quiet", "--include-untracked", "--", "pipeline")
+    assert Path("pipeline/old.py").read_text() == "a = 1\n"
+    run_in(store, "git", "apply", patch)
+    assert (Path("pipeline/old.py").read_text(), Path("pipeline/new.py").read_text()) == ("a = 2\n", "b = 3\n")
+
+
+def test_the_run_names_the_prepared_data_as_its_input(store: Path) -> None:
+    train("segmenter")
+    (used,) = only_run("segmenter").inputs.dataset_inputs
+    md5 = content_md5(Path("data/prepared/segmenter"))
+    assert (used.dataset.name, used.dataset.digest) == ("pets-segmenter", md5)
+    assert (store / "data/prepared/segmenter").as_uri() in used.dataset.source
+
+
+def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(store: Path) -> None:
     train("classifier")
     trained = only_run("classifier")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{shutil.copy(empty_store, prepared / 'elsewhere.db')}")
+    mlflow.MlflowClient().set_tag(trained.info.run_id, "model_md5", "of another checkpoint")
     evaluate("classifier")
-    restored = only_run("classifier")
+    restored, _ = runs("classifier")
     assert restored.info.status == "FINISHED"
     assert restored.data.tags["origin"] == "restored from DVC"
     assert restored.data.params == trained.data.params
-    for name in ("model_md5", "history_md5", "data_md5"):
+    for name in ("history_md5", "data_md5"):
         assert restored.data.tags[name] == trained.data.tags[name]
     assert restored.data.metrics.items() > trained.data.metrics.items(), "the same, and the evaluation's"
-    assert "test_accuracy" in restored.data.metrics
-    mlflow.tensorflow.load_model(f"runs:/{restored.info.run_id}/model")
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        assert logged(restored, name) == logged(trained, name)
 
 
 def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(prepared: Path) -> None:
@@ -98,6 +139,7 @@ def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(pre
     assert outputs["short"][checkpoint] == outputs["long"][checkpoint] != outputs["other"][checkpoint]
     assert outputs["short"][history] != outputs["long"][history]
 
+    write_params(prepared, **tiny(train_classifier={"epochs": 2}))
     for path, content in outputs["short"].items():
         path.write_bytes(content)
     evaluate("classifier")
@@ -105,70 +147,87 @@ def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(pre
     assert evaluated == [found["short"]]
 
 
+def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(prepared: Path) -> None:
+    train("classifier")
+    lock_outputs()
+    write_params(prepared, **tiny(train_classifier={"seed": 77}))
+    evaluate("classifier")
+    assert only_run("classifier").data.params["seed"] == "1337"
+    assert "test_accuracy" in only_run("classifier").data.metrics
+
+
+def test_a_run_that_waits_for_sync_goes_when_its_training_has_another(prepared: Path) -> None:
+    train("classifier")
+    with start_some_run() as waiting:  # the store went away at its end
+        waiting.note.write_text(json.dumps(SOME_TRAINING.finished().tags | {"data_md5": prepared_md5()}))
+    evaluate("classifier")
+    assert only_run("classifier").info.run_id != waiting.run_id
+    assert not waiting.note.exists()
+
+
+def test_a_run_at_work_is_not_taken_by_a_second_process(prepared: Path) -> None:
+    with start_some_run() as first, pytest.raises(Timeout):
+        open_run(SOME_TRAINING, "CPU", first.run_id)
+
+
+def test_the_same_training_again_leaves_one_run_and_one_evaluation(store: Path) -> None:
+    for _ in range(2):
+        train("classifier")
+        evaluate("classifier")
+    run = only_run("classifier")
+    assert run.data.tags["repeats"] == "1"
+    assert len(logged(run, "test_accuracy")) == 1
+    assert [step for step, _ in logged(run, "loss")] == [1, 2, 3]
+    deleted = search("classifier", view=mlflow.entities.ViewType.DELETED_ONLY)
+    assert [repeat.data.tags["repeat_of"] for repeat in deleted] == [run.info.run_id]
+
+
+def test_a_changed_evaluation_replaces_the_figures_of_the_run(store: Path) -> None:
+    train("classifier")
+    evaluate("classifier")
+    before = only_run("classifier")
+    write_params(store, **tiny(evaluate_classifier={"seed": 5}))
+    evaluate("classifier")
+    after = only_run("classifier")
+    assert after.data.tags["metrics_md5"] == content_md5(Path("data/metrics/classifier.json"))
+    assert after.data.tags["metrics_md5"] != before.data.tags["metrics_md5"]
+    written = pd.read_json("data/metrics/classifier.json", typ="series", precise_float=True)
+    assert after.data.metrics["test_roc_auc_low"] == written["roc_auc_low"]
+
+
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (InputError, "FAILED")])
-def test_a_run_says_how_it_ended(prepared: Path, error: type[BaseException], status: str) -> None:
-    params, data = load_params().train_classifier, load_dataset("classifier")
-    with pytest.raises(error), tracking.training_run("classifier", params, data, "md5"):
+def test_a_run_says_how_it_ended(store: Path, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), start_some_run():
         raise error
     assert only_run("classifier").info.status == status
 
 
-def test_the_experiment_s_name_in_dvc_is_in_the_run(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_EXP_NAME", "bold-idea")
-    with tracking.training_run("classifier", load_params().train_classifier, load_dataset("classifier"), "md5"):
-        pass
-    run = only_run("classifier")
-    assert run.data.tags["dvc_experiment"] == "bold-idea"
-    assert run.info.run_name == "residual bold-idea"
+def prepared_md5() -> str:
+    return content_md5(Path("data/prepared/classifier"))
 
 
-def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`dvc exp run --temp` works in a folder that is deleted."""
-    (prepared / "mlflow.db").unlink()
-    copy = prepared / "temporary"
-    copy.mkdir()
-    data = load_dataset("segmenter")
-    monkeypatch.setenv("DVC_ROOT", str(prepared))
-    monkeypatch.chdir(copy)
-    with tracking.training_run("segmenter", load_params(prepared / "params.yaml").train_segmenter, data, "md5"):
-        pass
-
-    places = {name: mlflow.get_experiment_by_name(name).artifact_location for name in ("pets-segmenter", "Default")}
-    assert places["pets-segmenter"] == (prepared / "mlartifacts").as_uri()
-    assert places["Default"].removeprefix("file://") == str(prepared / "mlruns/0")
-    (used,) = only_run("segmenter").inputs.dataset_inputs
-    assert (used.dataset.name, used.dataset.digest) == ("pets-segmenter", "md5")
-    assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
-    assert not list(copy.iterdir())
+def start_some_run() -> TrackedRun:
+    return open_run(SOME_TRAINING, "CPU")
 
 
-def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(prepared: Path) -> None:
-    experiment = tracking.connect("classifier")
-    mlflow.delete_experiment(experiment)
-    with pytest.raises(InputError, match=f"pets-classifier was deleted; `mlflow experiments restore -x {experiment}`"):
-        tracking.connect("classifier")
+def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:
+    write_params(store, **tiny(train_classifier={"epochs": 20}))
+    process = start_stage(store, "train", "classifier")
+    for line in process.stdout:
+        if "epoch 3/" in line:
+            process.kill()
+            break
+    process.communicate()
+    killed = only_run("classifier")
+    assert killed.info.status == "RUNNING"
 
+    with start_some_run():
+        states = {run.info.run_id: run.info.status for run in runs("classifier")}
+        assert states.pop(killed.info.run_id) == "KILLED"
+        assert list(states.values()) == ["RUNNING"], "the one at work is left alone"
 
-@pytest.mark.parametrize(
-    ("uri", "named"),
-    [
-        ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
-        ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
-        ("sqlite:///text.db", "sqlite:///text.db"),
-        ("nonsense://me:secret@host", "nonsense://host"),
-    ],
-    ids=["nobody answers", "nobody answers, odd password", "a file that is no store", "an unknown kind"],
-)
-def test_a_store_that_cannot_be_used_is_one_line_before_any_work(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
-    with pytest.raises(InputError) as caught:
-        train("classifier")
-    line = str(caught.value)
-    assert named in line
-    assert "\n" not in line
-    assert not any(secret in line for secret in ("me:", "secret", "se@", "cret@"))
-    assert not Path("data/models").exists()
+    train("classifier")
+    (finished,) = [run for run in runs("classifier") if "model_md5" in run.data.tags]
+    assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
+    assert [step for step, _ in logged(finished, "val_loss")] == list(range(1, 21))
+    assert not list((store / ".training").glob(f"{killed.info.run_id}*"))

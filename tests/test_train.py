@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.checkpoint import content_md5
 from pipeline.dataset import load_dataset
-from pipeline.stage import TASKS, run
+from pipeline.stage import TASKS, content_md5, run
 from pipeline.train import LOSS, train
 from tests.project import tiny, write_params
 from tests.training import contradict_training, only_run, train_until

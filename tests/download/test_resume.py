@@ -141,7 +141,7 @@ def test_two_at_once_do_not_mix(serve):
         wait_for_bytes()
         out, err = (second := start()).communicate(timeout=30)
         assert (second.returncode, out) == (1, "")
-        assert err == "download: another download is at work in this folder; let it finish, then run again\n"
+        assert err == "download: another download is at work on the same; let it finish, then run again\n"
         assert len(server.asked) == 1
     finally:
         first.kill()

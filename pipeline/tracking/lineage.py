@@ -1,0 +1,99 @@
+"""What ties a run to the repository: a training as dvc.lock names it, how it came about, the code it ran."""
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from pipeline.params import Params
+from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, content_md5
+
+
+@dataclass(frozen=True)
+class Training:
+    """What decided a training, and the md5s of what it left: the names under which DVC keeps it.
+
+    params: the section of params.yaml and the pictures' size.
+    outputs: model_md5 and history_md5; empty while the training is at work. The checkpoint alone does not name a
+    training: the history may go on after the best epoch.
+    """
+
+    task: str
+    params: dict[str, Any]
+    data_md5: str
+    outputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        return {"data_md5": self.data_md5} | self.outputs
+
+    @property
+    def condition(self) -> str:
+        """What a finished run of this training fulfils, as MLflow's search takes it."""
+        tags = [f"tags.{name} = '{value}'" for name, value in self.tags.items()]
+        params = [f"params.{name} = '{value}'" for name, value in self.params.items()]
+        return " and ".join(["attributes.status = 'FINISHED'", *tags, *params])
+
+    def finished(self, folder: Path = Path()) -> "Training":
+        """The same with the outputs that lie in a folder laid out like the repository."""
+        model, history = folder / MODELS / f"{self.task}.keras", folder / HISTORY / f"{self.task}.csv"
+        return replace(self, outputs={"model_md5": content_md5(model), "history_md5": content_md5(history)})
+
+
+def training_in_lock(task: str, stages: dict[str, Any]) -> Training | None:
+    """The training that the `stages` of a dvc.lock hold; None where there is none, or only one of earlier data."""
+    section = f"train_{task}"
+    if section not in stages or "preprocess" not in stages:
+        return None
+    stage, prepared = stages[section], {entry["path"]: entry["md5"] for entry in stages["preprocess"]["outs"]}
+    params = stage["params"]["params.yaml"][section]
+    with suppress(ValidationError):  # an older revision may have had other parameters
+        params = Params.model_fields[section].annotation.model_validate(params).model_dump()
+    size = stages["preprocess"]["params"]["params.yaml"]["preprocess"][f"{task}_size"]
+    md5 = {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
+    if prepared.get(str(PREPARED / task)) != md5[str(PREPARED / task)]:
+        return None
+    outputs = {"model_md5": md5[str(MODELS / f"{task}.keras")], "history_md5": md5[str(HISTORY / f"{task}.csv")]}
+    return Training(task, params | {"image_size": size}, md5[str(PREPARED / task)], outputs)
+
+
+def evaluation_in_lock(training: Training, stages: dict[str, Any]) -> dict[str, str]:
+    """metrics_md5 and plots_md5 of a training's evaluation in the `stages` of a dvc.lock; empty where there is none."""
+    task, stage = training.task, stages.get(f"evaluate_{training.task}", {"deps": []})
+    evaluated = {entry["path"]: entry["md5"] for entry in stage["deps"]}
+    paths = {"model_md5": MODELS / f"{task}.keras", "history_md5": HISTORY / f"{task}.csv", "data_md5": PREPARED / task}
+    if any(evaluated.get(str(path)) != training.tags[name] for name, path in paths.items()):
+        return {}
+    md5 = {entry["path"]: entry["md5"] for entry in stage["outs"]}
+    return {"metrics_md5": md5[str(METRICS / f"{task}.json")], "plots_md5": md5[str(PLOTS / task)]}
+
+
+def evaluation_in_files(task: str, folder: Path = Path()) -> dict[str, str]:
+    """The same of the files in a folder laid out like the repository."""
+    names = {"metrics_md5": METRICS / f"{task}.json", "plots_md5": PLOTS / task}
+    return {name: content_md5(folder / path) for name, path in names.items()}
+
+
+def origin_tags() -> dict[str, str]:
+    """How a training that starts now comes about: the command, DVC's experiment, the commit and pull request in CI."""
+    environment, experiment = os.environ, os.environ.get("DVC_EXP_NAME", "")
+    command = "dvc exp run" if experiment else "dvc repro" if "DVC_STAGE" in environment else "python -m pipeline.train"
+    tags = {"origin": f"{command} in CI" if environment.get("CI") else command, "dvc_experiment": experiment}
+    return {name: value for name, value in (tags | _ci_tags()).items() if value}
+
+
+def _ci_tags() -> dict[str, str]:
+    """The commit and the pull request that GitHub Actions works on. It checks out a merge of the two branches."""
+    if "GITHUB_ACTIONS" not in os.environ:
+        return {}
+    repository = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}"
+    pull_request = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text()).get("pull_request")
+    return {
+        "ci_commit": pull_request["head"]["sha"] if pull_request else os.environ["GITHUB_SHA"],
+        "ci_pull_request": f"{repository}/pull/{pull_request['number']}" if pull_request else "",
+        "ci_run": f"{repository}/actions/runs/{os.environ['GITHUB_RUN_ID']}",
+    }

@@ -1,0 +1,121 @@
+"""Make the store hold what DVC holds: a training's run, its evaluation, its version in the registry."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run
+
+from pipeline.stage import METRICS, PLOTS, root
+from pipeline.tracking.lineage import Training, evaluation_in_files, training_in_lock
+from pipeline.tracking.registry import register
+from pipeline.tracking.revisions import work_tree_stages
+from pipeline.tracking.runs import local_file, measured, resume_run, start_run, warn
+from pipeline.tracking.search import drop_repeat, find_training, search, settle_training
+from pipeline.tracking.store import StoreError, connect, store_faults, store_lock
+from pipeline.tracking.views import experiment_links, experiment_tags, run_links
+
+NOTE = "mlflow.note.content"
+
+
+def record(
+    training: Training,
+    evaluation: dict[str, str],
+    tags: dict[str, str] | None = None,
+    folder: Path = Path(),
+) -> None:
+    """Write what the store lacks of a finished training and its evaluation, from a folder laid out like the repository.
+
+    evaluation: the md5s of its metrics and plots, as tags; empty where there is none. tags: of the run, if it is made
+    here. Raises StoreError.
+    """
+    connect(training.task)
+    with store_faults(), store_lock():
+        run, unfinished = settle_training(training), noted_run(training)
+        if run is None:
+            restored = {"origin": "restored from DVC"} | (tags or {})
+            with resume_run(training, unfinished) or start_run(training, restored, folder) as tracked:
+                tracked.complete(folder)
+            run = find_training(training)
+        elif unfinished:
+            drop_repeat(unfinished, run.info.run_id)
+            local_file(unfinished, "json").unlink()
+        if evaluation.items() - run.data.tags.items():
+            _log_evaluation(run, training, evaluation, folder)
+        if evaluation:
+            register(training.task, mlflow.get_run(run.info.run_id))
+        set_view(training.task)
+
+
+def record_evaluation(training: Training) -> None:
+    """Record a training and its evaluation, whose outputs lie in the working directory. Warns if the store is away."""
+    try:
+        training = training.finished()
+        locked = training_in_lock(training.task, work_tree_stages())
+        if locked and locked.tags == training.tags:
+            training = locked  # params.yaml may have been edited since
+        record(training, evaluation_in_files(training.task))
+    except StoreError as error:
+        warn(error)
+
+
+def is_recorded(training: Training, evaluation: dict[str, str]) -> bool:
+    """Whether `record` has nothing to do. Raises StoreError."""
+    connect(training.task)
+    with store_faults():
+        runs = search(training.task, training.condition)
+    whole = len(runs) == 1 and not evaluation.items() - runs[0].data.tags.items()
+    return whole and noted_run(training) is None
+
+
+def noted_run(training: Training) -> str | None:
+    """The run that a training of this repository could not complete, because the store was away."""
+    for note in (root() / ".training").glob("*.json"):
+        with suppress(ValueError):  # a kill in the middle of writing it
+            if json.loads(note.read_text()) == training.tags:
+                return note.stem
+    return None
+
+
+def _log_evaluation(run: Run, training: Training, evaluation: dict[str, str], folder: Path) -> None:
+    """Test metrics as test_NAME, of the run and its model; plots and grids as artifacts; a description."""
+    client, run_id = mlflow.MlflowClient(), run.info.run_id
+    scores = json.loads((folder / METRICS / f"{training.task}.json").read_text())
+    values = {f"test_{name}": float(value) for name, value in scores.items()}
+    client.log_batch(run_id, metrics=measured(values, model_id=run.outputs.model_outputs[-1].model_id))
+    client.log_artifacts(run_id, str(folder / PLOTS / training.task), "evaluation")
+    for name, value in ({NOTE: describe(run, training, scores)} | evaluation).items():  # these say that all is there
+        client.set_tag(run_id, name, value)
+
+
+def set_view(task: str) -> None:
+    """Give the experiment its view in the UI, and the description that links to it unless it has another."""
+    experiment = mlflow.get_experiment(connect(task))
+    tags = {NOTE: experiment_links(experiment.experiment_id)} | experiment.tags | experiment_tags(task)
+    for name, value in tags.items() - experiment.tags.items():
+        mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, name, value)
+
+
+def describe(run: Run, training: Training, scores: dict[str, float]) -> str:
+    """Markdown for the run's page: where the checkpoint is, and each test metric that has an interval."""
+    best, md5 = run.data.metrics, training.outputs["model_md5"]
+    rows = [
+        f"| {name} | {value:.4f} | {scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f} |"
+        for name, value in scores.items()
+        if f"{name}_low" in scores
+    ]
+    return "\n".join(
+        [
+            run_links(run.info.experiment_id, run.info.run_id),
+            "",
+            f"Best of {training.params['epochs']} epochs by validation loss: "
+            f"{best['best_epoch']:.0f} ({best['best_val_loss']:.4f}).",
+            f"DVC has the checkpoint as `data/models/{training.task}.keras`, md5 `{md5}`; "
+            f"`python -m pipeline.tracking show {md5}` names the commits and experiments.",
+            "",
+            "| test metric | value | 95 % interval |",
+            "| --- | --- | --- |",
+            *rows,
+        ]
+    )

@@ -1,0 +1,99 @@
+"""The registry: each evaluated checkpoint is a version of its task's model, once; `champion` is the best of them."""
+
+from contextlib import suppress
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from pipeline.tracking.search import search
+
+CHAMPION = "champion"
+
+
+def register(task: str, run: Run) -> str:
+    """Make an evaluated run's checkpoint a version, the same bytes once, and champion where it is better.
+
+    Returns the version's number. The run's tag `champion` says what was decided, and why.
+    """
+    client, name, md5 = mlflow.MlflowClient(), f"pets-{task}", run.data.tags["model_md5"]
+    for version in versions_of(task):
+        if version.tags["model_md5"] == md5:
+            if version.run_id != run.info.run_id:
+                client.set_tag(run.info.run_id, CHAMPION, f"no: the checkpoint is version {version.version} already")
+            return version.version
+    if not client.search_registered_models(f"name = '{name}'"):
+        with suppress(MlflowException):  # another machine made it in this moment
+            client.create_registered_model(name)
+    model_id = run.outputs.model_outputs[-1].model_id
+    tags = {"model_md5": md5, "data_md5": run.data.tags["data_md5"]}
+    tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
+    version = client.create_model_version(name, f"models:/{model_id}", run.info.run_id, tags, model_id=model_id)
+    choose_champion(task)
+    return version.version
+
+
+def versions_of(task: str) -> list[ModelVersion]:
+    """The versions that were made here, the oldest first."""
+    found = mlflow.MlflowClient().search_model_versions(f"name = 'pets-{task}'")
+    return sorted((version for version in found if "model_md5" in version.tags), key=lambda one: int(one.version))
+
+
+def champion_of(task: str) -> ModelVersion | None:
+    """The version that has the alias, None where none has it."""
+    client, name = mlflow.MlflowClient(), f"pets-{task}"
+    for model in client.search_registered_models(f"name = '{name}'"):
+        if CHAMPION in model.aliases:
+            return client.get_model_version(name, model.aliases[CHAMPION])
+    return None
+
+
+def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
+    """Whether a version beats the champion on the same prepared data: "yes: ..." or "no: ...", with the reason.
+
+    Beats: by validation loss, by which its checkpoint was chosen, too. The test split has no say.
+    """
+    if champion is None:
+        return "yes: the first"
+    if champion.tags.get("data_md5") != version.tags["data_md5"]:
+        return f"no: other prepared data than version {champion.version}, the champion"
+    found, best = (float(one.tags["best_val_loss"]) for one in (version, champion))
+    compared = f"best_val_loss {found:.6g} against {best:.6g} of version {champion.version}"
+    return f"yes: {compared}" if found < best else f"no: {'a tie, ' if found == best else ''}{compared}, the champion"
+
+
+def choose_champion(task: str) -> None:
+    """Give the alias to a version that beats the champion, and the reason to each version's run. Idempotent."""
+    client, champion = mlflow.MlflowClient(), champion_of(task)
+    for version in versions_of(task):
+        if champion and version.version == champion.version:
+            continue
+        verdict = judge(version, champion)
+        if verdict.startswith("yes"):
+            if champion:
+                client.set_tag(champion.run_id, CHAMPION, f"no: superseded by version {version.version}")
+            client.set_registered_model_alias(version.name, CHAMPION, version.version)
+            champion = version
+        if client.get_run(version.run_id).data.tags.get(CHAMPION) != verdict:
+            client.set_tag(version.run_id, CHAMPION, verdict)
+
+
+def mend(task: str) -> list[str]:
+    """Delete versions whose run is gone, make those that are missing, see to a champion; a line for each thing done."""
+    client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
+    evaluated = [run for run in search(task, "attributes.status = 'FINISHED'") if "plots_md5" in run.data.tags]
+    for version in versions_of(task):
+        if version.run_id not in {run.info.run_id for run in evaluated}:
+            client.delete_model_version(version.name, version.version)
+            lines.append(f"{version.name} version {version.version}: deleted, its run is gone")
+    choose_champion(task)
+    known = {version.tags["model_md5"] for version in versions_of(task)}
+    for run in evaluated:
+        if run.data.tags["model_md5"] not in known:
+            known.add(run.data.tags["model_md5"])
+            lines.append(f"pets-{task}: version {register(task, run)} for the run {run.info.run_name}")
+    after = champion_of(task)
+    if after and (before is None or before.version != after.version):
+        lines.append(f"pets-{task}: version {after.version} is {CHAMPION}")
+    return lines

@@ -1,0 +1,102 @@
+"""The repository's side: what dvc.lock held in the work tree, in commits and in experiments."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+
+from pipeline.stage import InputError
+
+LOCK = "dvc.lock"
+DECIDE = ("pipeline", "params.yaml", "dvc.yaml")  # a training, with the data
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A dvc.lock: its `stages`, and the commit that holds it, "" for the work tree. Named for people."""
+
+    name: str
+    commit: str
+    stages: dict[str, Any]
+    is_experiment: bool = False
+
+
+def git(*arguments: str, **variables: str) -> str:
+    """What a git command prints; nothing where it fails, as outside a repository. variables: of its environment."""
+    try:
+        environment = os.environ | variables
+        done = subprocess.run(["git", *arguments], env=environment, capture_output=True, text=True, errors="replace")
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def uncommitted() -> tuple[list[str], str]:
+    """The files that decide a training and differ from HEAD, new ones included; how they differ, for `git apply`."""
+    with TemporaryDirectory() as folder:  # another index than the user's
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", "HEAD", **index)
+        git("add", "--all", "--", *filter(os.path.exists, DECIDE), **index)
+        plain = ("diff", "--cached", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+        names = git(*plain, "--name-only", "-z", "HEAD", **index).split("\0")[:-1]
+        return names, git(*plain, "--binary", "HEAD", **index)
+
+
+def code_matches(revision: Revision, stage: str) -> bool:
+    """Whether the code of a revision is the code that its dvc.lock names for a stage. It may have been edited since."""
+    named = {entry["path"]: entry["md5"] for entry in revision.stages[stage]["deps"] if entry["path"].endswith(".py")}
+    return all(hashlib.md5(_file_at(revision, path).encode()).hexdigest() == md5 for path, md5 in named.items())
+
+
+def _file_at(revision: Revision, path: str) -> str:
+    if revision.commit:
+        return git("show", f"{revision.commit}:./{path}")
+    return Path(path).read_text("utf-8") if Path(path).exists() else ""
+
+
+def experiments() -> dict[str, str]:
+    """The commit of each DVC experiment, by name."""
+    refs = [line.split() for line in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()]
+    return {ref.split("/")[-1]: commit for commit, ref in refs if ref.count("/") == 4}  # refs/exps/12/34.../NAME
+
+
+def work_tree_stages() -> dict[str, Any]:
+    """Of the dvc.lock that lies here; none where there is no such file."""
+    return _stages(Path(LOCK).read_text(encoding="utf-8"), "work tree") if Path(LOCK).exists() else {}
+
+
+def revision(name: str) -> Revision | None:
+    """A commit, branch, tag or experiment; None if there is none of this name."""
+    named = experiments()
+    commit = named.get(name) or git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    return Revision(name, commit, _stages(git("show", f"{commit}:./{LOCK}"), name), name in named) if commit else None
+
+
+def revisions(wanted: list[str]) -> list[Revision]:
+    """The work tree, then these commits, branches, tags, experiments. Raises InputError for one that does not exist."""
+    found = {name: revision(name) for name in wanted}
+    for name, there in found.items():
+        if there is None:
+            raise InputError(f"{name}: no commit, branch, tag or experiment of this repository")
+    return [Revision("work tree", "", work_tree_stages()), *found.values()]
+
+
+def all_commits() -> list[str]:
+    """Experiments by name, then every commit that changed dvc.lock, from all branches, the newest first."""
+    named = experiments()
+    commits = git("log", "--all", "--full-history", "--format=%h", "--", LOCK).split()
+    return [*named, *commits]
+
+
+def _stages(text: str, name: str) -> dict[str, Any]:
+    try:
+        return (yaml.safe_load(text) or {}).get("stages", {})
+    except yaml.YAMLError as error:
+        print(f"{name}: {LOCK} is left out, it is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
+        return {}

@@ -1,0 +1,95 @@
+"""Runs are found by what dvc.lock names, never by an id: a training has one finished run, whatever happened to it."""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.entities import Run, ViewType
+from mlflow.exceptions import MlflowException
+
+from pipeline.stage import TASKS, InputError, content_md5
+from pipeline.tracking.lineage import Training, training_in_lock
+from pipeline.tracking.revisions import revision
+from pipeline.tracking.store import connect, store_uri, without_secrets
+
+
+def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """Runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
+
+
+def find_training(training: Training) -> Run | None:
+    """The finished run of a training, None where there is none."""
+    return next(iter(search(training.task, training.condition)), None)
+
+
+def settle_training(training: Training) -> Run | None:
+    """The same, after seeing to it that there is only one. To be called under the store's lock.
+
+    Of several (two machines may end the same training at once) the oldest stays. One that was deleted comes back.
+    """
+    runs = search(training.task, training.condition)
+    for repeat in runs[1:]:
+        drop_repeat(repeat.info.run_id, runs[0].info.run_id)
+    if not runs:
+        deleted = search(training.task, training.condition, ViewType.DELETED_ONLY)
+        runs = [run for run in deleted if "repeat_of" not in run.data.tags]
+        for run in runs[:1]:
+            mlflow.MlflowClient().restore_run(run.info.run_id)
+    return runs[0] if runs else None
+
+
+def drop_repeat(run_id: str, kept: str) -> None:
+    """Delete the run of a training that an earlier run has already, and count it there."""
+    client = mlflow.MlflowClient()
+    client.set_tag(run_id, "repeat_of", kept)
+    client.set_terminated(run_id, "KILLED")  # it may lack what a finished run has
+    client.delete_run(run_id)
+    repeats = int(client.get_run(kept).data.tags.get("repeats", 0)) + 1
+    client.set_tag(kept, "repeats", str(repeats))
+    print(f"the same training as MLflow run {kept}, which stays the only run of it")
+
+
+def task_of(run: Run) -> str:
+    """The task whose experiment a run is in."""
+    return next(task for task in TASKS if connect(task) == run.info.experiment_id)
+
+
+def named_runs(name: str) -> list[Run]:
+    """The runs that a name means. Raises InputError if there is none.
+
+    name: a commit, branch or experiment in DVC, for the runs of its checkpoints; a run's id (six characters of it are
+    enough) or name; an md5 from dvc.lock; a file such as data/models/classifier.keras; a model in the registry:
+    models:/pets-classifier@champion.
+    """
+    found = _runs_of_revision(name)
+    if not found:
+        wanted = _resolved(name)
+        found = [run for task in TASKS for run in search(task) if wanted in _names(run)]
+    if not found:
+        raise InputError(f"{name}: no revision, run id, run name or md5 in {without_secrets(store_uri())}")
+    return found
+
+
+def _runs_of_revision(name: str) -> list[Run]:
+    found = revision(name)
+    trainings = [training_in_lock(task, found.stages) for task in TASKS] if found else []
+    return [run for training in trainings if training and (run := find_training(training))]
+
+
+def _resolved(name: str) -> str:
+    if Path(name).is_file():
+        return content_md5(Path(name))
+    if name.startswith("models:/"):
+        connect(TASKS[0])
+        try:
+            return mlflow.models.get_model_info(name).run_id
+        except MlflowException as error:
+            raise InputError(f"{name}: {error}") from None
+    return name
+
+
+def _names(run: Run) -> set[str]:
+    md5s = {value for tag, value in run.data.tags.items() if tag.endswith("_md5")}
+    ids = {run.info.run_id[:length] for length in range(6, 33)}
+    return md5s | ids | {run.info.run_name}

@@ -1,0 +1,49 @@
+"""A checkpoint in MLflow as a model that takes what a user has: a JPEG or PNG of any size.
+
+What is logged is the .keras file itself, the same bytes that dvc.lock names, and this package to load it: no pickle.
+"""
+
+import io
+import logging
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.models.model import ModelInfo
+from mlflow.types import ColSpec, Schema
+from PIL import Image
+
+import pipeline
+from pipeline.stage import CLASSES
+
+PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
+ANSWERS = {
+    "segmenter": Schema([ColSpec("binary", "mask"), *(ColSpec("double", name) for name in CLASSES)]),
+    "classifier": Schema([ColSpec("string", "label"), ColSpec("double", "probability")]),
+}
+PACKAGES = "filelock keras matplotlib mlflow numpy pandas pillow pydantic pyyaml tensorflow"  # what loader.py needs
+
+
+def log_model(task: str, checkpoint: Path) -> ModelInfo:
+    """Log the checkpoint of a task, "segmenter" or "classifier", to the active run as its model.
+
+    checkpoint: a file whose name ends in .keras.
+    """
+    logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # a line of INFO about the example each time
+    return mlflow.pyfunc.log_model(
+        name="model",
+        loader_module="pipeline.tracking.loader",
+        data_path=str(checkpoint),
+        code_paths=[str(Path(pipeline.__file__).parent)],
+        signature=ModelSignature(PICTURE, ANSWERS[task]),
+        input_example=pd.DataFrame({"picture": [_drawn_picture()]}),
+        pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],
+    )
+
+
+def _drawn_picture() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (32, 24), "tan").save(file, "PNG")
+    return file.getvalue()

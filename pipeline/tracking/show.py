@@ -1,0 +1,67 @@
+"""Lineage: from a checkpoint or a run to all that it was made of, and to the commits that hold it."""
+
+from mlflow.entities import Run
+
+from pipeline.stage import HISTORY, MODELS, PREPARED, TASKS
+from pipeline.tracking.lineage import training_in_lock
+from pipeline.tracking.registry import CHAMPION, champion_of, versions_of
+from pipeline.tracking.revisions import all_commits, revisions
+from pipeline.tracking.runs import GIT_COMMIT
+from pipeline.tracking.search import named_runs, task_of
+
+ORIGIN = ("origin", "restored_from", "dvc_experiment", "ci_commit", "ci_pull_request", "ci_run", "device", "repeats")
+
+
+def show(name: str) -> None:
+    """Print the lineage of each run that a name means, see `named_runs`. Raises InputError if there is none."""
+    holders = _holders()
+    for run in named_runs(name):
+        print("\n".join(f"{key:<12}{value}" for key, value in _lineage(run, holders).items() if value), end="\n\n")
+
+
+def _holders() -> dict[str, list[str]]:
+    """The revisions whose dvc.lock holds a checkpoint, by its md5."""
+    found: dict[str, list[str]] = {}
+    for revision in revisions(all_commits()):
+        for task in TASKS:
+            if training := training_in_lock(task, revision.stages):
+                found.setdefault(training.outputs["model_md5"], []).append(revision.name)
+    return found
+
+
+def _lineage(run: Run, holders: dict[str, list[str]]) -> dict[str, str]:
+    task, tags = task_of(run), run.data.tags
+    revisions_with_it = holders.get(tags.get("model_md5", ""), [])
+    return {
+        "run": f"{run.info.run_id} {run.info.run_name!r} in pets-{task}, {run.info.status}",
+        "origin": ", ".join(tags[key] if key == "origin" else f"{key} {tags[key]}" for key in ORIGIN if key in tags),
+        "checkpoint": _file(MODELS / f"{task}.keras", tags.get("model_md5")),
+        "history": _file(HISTORY / f"{task}.csv", tags.get("history_md5")),
+        "data": _file(PREPARED / task, tags.get("data_md5")),
+        "code": _code(tags),
+        "params": ", ".join(f"{key} {value}" for key, value in sorted(run.data.params.items())),
+        "metrics": ", ".join(f"{key} {value:.6g}" for key, value in sorted(run.data.metrics.items())),
+        "registry": _version(task, tags),
+        "held by": ", ".join(revisions_with_it) or "no dvc.lock of this repository",
+        "fetch": "".join(
+            f"dvc get . {MODELS}/{task}.keras --rev {name}" for name in revisions_with_it[-1:] if name != "work tree"
+        ),
+    }
+
+
+def _file(path: object, md5: str | None) -> str:
+    return f"{path} md5 {md5}" if md5 else ""
+
+
+def _code(tags: dict[str, str]) -> str:
+    commit, changed = tags.get(GIT_COMMIT, "unknown"), tags.get("uncommitted")
+    return f"commit {commit}" + (f" with the run's artifact uncommitted.patch on it: {changed}" if changed else "")
+
+
+def _version(task: str, tags: dict[str, str]) -> str:
+    champion = champion_of(task)
+    for version in versions_of(task):
+        if version.tags["model_md5"] == tags.get("model_md5"):
+            mark = f" ({CHAMPION})" if champion and champion.version == version.version else ""
+            return f"{version.name} version {version.version}{mark}; {CHAMPION}: {tags.get(CHAMPION)}"
+    return ""

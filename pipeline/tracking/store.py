@@ -1,0 +1,78 @@
+"""The store: where it is, its experiments, its lock, and one line for whatever keeps it from being used."""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from pathlib import Path
+
+import mlflow
+from filelock import FileLock, Timeout
+from mlflow.exceptions import MlflowException
+from requests import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.stage import InputError, root
+
+
+class StoreError(InputError):
+    """The store cannot be used, or not now. The message is one line without credentials."""
+
+
+def store_uri() -> str:
+    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+
+
+def without_secrets(line: str) -> str:
+    """A line without the names and passwords of the addresses in it."""
+    return re.sub(r"(password|token)=[^&\s]*", r"\1=***", re.sub(r"://\S*@", "://", line))
+
+
+def store_lock() -> FileLock:
+    """Held while the store is made, and while runs and versions are looked for and then made: none of them twice.
+
+    Processes that make the tables of a new sqlite file at once corrupt it: its lock lies beside it. The holder can take
+    the lock again.
+    """
+    place = store_uri().removeprefix("sqlite:///") if store_uri().startswith("sqlite:///") else root() / "mlflow.db"
+    return FileLock(f"{Path(place).resolve()}.lock", is_singleton=True)
+
+
+@contextmanager
+def store_faults() -> Iterator[None]:
+    """Turn what MLflow, its database or the network raise into a StoreError."""
+    try:
+        yield
+    except Timeout:
+        raise  # a lock that another process holds
+    except (MlflowException, SQLAlchemyError, RequestException, OSError, ImportError) as error:  # a driver may lack
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StoreError(without_secrets(f"the MLflow store {store_uri()} cannot be used: {reason}")) from None
+
+
+def connect(task: str) -> str:
+    """Point MLflow to the store, make the task's experiment if there is none, and return the experiment's id.
+
+    Artifacts lie in mlartifacts/ in the repository's root, by its absolute path, or where an MLflow server puts them.
+    Raises StoreError for a store that cannot be used, or an experiment that was deleted.
+    """
+    name = f"pets-{task}"
+    mlflow.set_tracking_uri(store_uri())
+    # The experiment Default gets its artifact place from the folder in which a new store is first used.
+    with store_faults(), store_lock(), chdir(root()):
+        experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
+    if experiment.lifecycle_stage == "deleted":
+        command = f"mlflow experiments restore -x {experiment.experiment_id}"
+        raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")
+    return experiment.experiment_id
+
+
+def _make_experiment(name: str) -> mlflow.entities.Experiment:
+    place = None if store_uri().startswith("http") else (root() / "mlartifacts").as_uri()
+    try:
+        mlflow.create_experiment(name, place)
+    except MlflowException:
+        if mlflow.get_experiment_by_name(name) is None:  # else another machine made it in this moment
+            raise
+    return mlflow.get_experiment_by_name(name)

@@ -1,0 +1,103 @@
+"""What MLflow's UI shows of a task: a saved view of its runs, and links to it. Nothing here touches the store.
+
+MLflow documents none of this; it was read from the scripts of 3.17.2's UI and tried in Chromium. A view in its "Views"
+menu is a tag of the experiment, `mlflow.sharedViewState.KEY`: JSON with a name, a time and the state, itself JSON,
+deflated or plain. `viewStateShareKey=KEY` in the address opens it. What the state lacks is as the UI has it by default.
+No tag makes a view the first thing that a browser shows.
+"""
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+VIEW = "compare"
+COMPARED = {  # test metrics with intervals, the one that counts first
+    "segmenter": ["test_mean_iou", "test_pixel_accuracy"],
+    "classifier": ["test_accuracy", "test_balanced_accuracy"],
+}
+PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "image_size", "seed"]
+TAGS = ["champion", "origin", "dvc_experiment"]
+CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
+
+
+def experiment_tags(task: str) -> dict[str, str]:
+    """The tags that give the experiment of a task its saved view."""
+    columns = _columns(task)
+    state = {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "columnWidths": {column: max(100, 7 * len(column) - 40) for column in columns},  # pixels: the whole name
+        "compareRunSections": [
+            *(_section(name) for name in ("Curves", "Differences", "Test")),
+            _section("Model metrics", display=False),  # where the UI puts a chart of every other metric
+        ],
+        "compareRunCharts": [
+            *(_chart("LINE", "Curves", metric, f"val_{metric}") for metric in CURVES),
+            *(_chart("BAR", "Test", metric) for metric in COMPARED[task]),
+            _differences(),
+        ],
+    }
+    view = {"name": "Compare", "createdAt": 0, "state": json.dumps(state)}
+    return {f"mlflow.sharedViewState.{VIEW}": json.dumps(view)}
+
+
+def _columns(task: str) -> list[str]:
+    first, second = ([metric, f"{metric}_low", f"{metric}_high"] for metric in COMPARED[task])
+    shown = [
+        ("metrics", first),
+        ("params", PARAMS),
+        ("tags", TAGS),
+        ("metrics", [*second, "best_val_loss", "best_epoch"]),
+    ]
+    return [*(f"{kind}.`{name}`" for kind, names in shown for name in names), "attributes.`Models`"]
+
+
+def _section(name: str, display: bool = True) -> dict[str, Any]:
+    """A heading in the page of charts. display: unfolded."""
+    return {"uuid": name, "name": name, "display": display, "columns": 1 if name == "Differences" else 2}
+
+
+def _chart(kind: str, section: str, *metrics: str) -> dict[str, Any]:
+    return {
+        "uuid": metrics[0],
+        "type": kind,
+        "metricSectionId": section,
+        "metricKey": metrics[0],
+        "selectedMetricKeys": metrics,
+        "useGlobalLineSmoothing": True,  # else the curves are smoothed
+    }
+
+
+def _differences() -> dict[str, Any]:
+    """A table of the parameters and metrics in which the runs differ."""
+    return {
+        "uuid": "differences",
+        "type": "DIFFERENCE",
+        "metricSectionId": "Differences",
+        "chartName": "Differences",
+        "compareGroups": ["Parameters", "Model metrics"],
+        "showDifferencesOnly": True,
+    }
+
+
+def experiment_links(experiment_id: str) -> str:
+    """Markdown for the experiment's description: the saved view as a table and as charts."""
+    view = {"viewStateShareKey": VIEW, "workflowType": "machine_learning"}
+    page = f"#/experiments/{experiment_id}/runs?"
+    charts = view | {"compareRunsMode": "CHART"}
+    table, charts = f"[table]({page}{urlencode(view)})", f"[charts]({page}{urlencode(charts)})"
+    return f'Compare the runs: {table}, {charts}. "Override saved view" makes your browser start with it.'
+
+
+def run_links(experiment_id: str, run_id: str) -> str:
+    """Markdown for a run's description: its curves, training and validation in one chart, which the run's page lacks.
+
+    It goes first: of a long description, only the top takes clicks until "Show more".
+    """
+    links = []
+    for metric in CURVES:
+        shown = {"runs": [run_id], "experiments": [experiment_id], "metric": metric}
+        query = {name: json.dumps(value) for name, value in shown.items()}
+        query |= {"plot_metric_keys": json.dumps([metric, f"val_{metric}"]), "x_axis": "step"}
+        links.append(f"[{metric}](#/metric?{urlencode(query)})")
+    return f"Curves: {', '.join(links)}"

@@ -1,0 +1,67 @@
+"""How a run says what it came from, by the variables that DVC and GitHub Actions set."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.tracking.lineage import origin_tags
+from tests.project import FROM_OUTSIDE
+
+ACTIONS = {
+    "CI": "true",
+    "GITHUB_ACTIONS": "true",
+    "GITHUB_SERVER_URL": "https://github.com",
+    "GITHUB_REPOSITORY": "me/pets",
+    "GITHUB_RUN_ID": "77",
+    "GITHUB_SHA": "merged",
+    "GITHUB_EVENT_PATH": "event.json",
+}
+
+
+@pytest.fixture(autouse=True)
+def no_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in FROM_OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("variables", "tags"),
+    [
+        ({}, {"origin": "python -m pipeline.train"}),
+        ({"DVC_STAGE": "train_classifier"}, {"origin": "dvc repro"}),
+        (
+            {"DVC_STAGE": "train_classifier", "DVC_EXP_NAME": "bold"},
+            {"origin": "dvc exp run", "dvc_experiment": "bold"},
+        ),
+        ({"DVC_STAGE": "train_classifier", "CI": "true"}, {"origin": "dvc repro in CI"}),
+    ],
+)
+def test_the_command_and_the_experiment(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], tags: dict[str, str]
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert origin_tags() == tags
+
+
+@pytest.mark.parametrize(
+    ("event", "tags"),
+    [
+        ({}, {"ci_commit": "merged"}),
+        (
+            {"pull_request": {"number": 5, "head": {"sha": "proposed"}}},
+            {"ci_commit": "proposed", "ci_pull_request": "https://github.com/me/pets/pull/5"},
+        ),
+    ],
+    ids=["push", "pull request"],
+)
+def test_github_actions_adds_the_commit_the_pull_request_and_its_own_run(
+    monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
+) -> None:
+    for name, value in (ACTIONS | {"DVC_STAGE": "train_classifier"}).items():
+        monkeypatch.setenv(name, value)
+    Path("event.json").write_text(json.dumps(event))
+    always = {"origin": "dvc repro in CI", "ci_run": "https://github.com/me/pets/actions/runs/77"}
+    assert origin_tags() == always | tags

@@ -1,0 +1,115 @@
+"""Each evaluated checkpoint is a version, once; `champion` is the best on validation; the runs say why. Both stores."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.stage import TASKS
+from pipeline.tracking.registry import champion_of, mend, versions_of
+from tests.training import record_one
+
+
+def champion(task: str = "classifier") -> str:
+    """The run of the version that has the alias."""
+    return champion_of(task).run_id
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_checkpoint_that_is_evaluated_twice_is_one_version(store: Path, task: str) -> None:
+    run = record_one(task, 0.5)
+    record_one(task, 0.5)
+    (version,) = versions_of(task)
+    assert (version.name, version.run_id) == (f"pets-{task}", run.info.run_id)
+    assert version.tags["model_md5"] == run.data.tags["model_md5"]
+    assert champion(task) == run.info.run_id
+    assert run.data.tags["champion"] == "yes: the first"
+
+
+def test_the_same_bytes_of_two_trainings_are_one_version(store: Path) -> None:
+    record_one("classifier", 0.5)
+    longer = record_one("classifier", 0.6)  # another history, the same checkpoint
+    assert len(versions_of("classifier")) == 1
+    assert longer.data.tags["champion"] == "no: the checkpoint is version 1 already"
+
+
+@pytest.mark.parametrize(
+    ("val_loss", "data_md5", "is_champion", "verdict"),
+    [
+        (0.25, "data", True, "yes: best_val_loss 0.25 against 0.5 of version 1"),
+        (0.5, "data", False, "no: a tie, best_val_loss 0.5 against 0.5 of version 1, the champion"),
+        (0.75, "data", False, "no: best_val_loss 0.75 against 0.5 of version 1, the champion"),
+        (0.25, "other", False, "no: other prepared data than version 1, the champion"),
+    ],
+    ids=["better", "tie", "worse", "other data"],
+)
+def test_champion_moves_only_to_a_better_validation_loss_on_the_same_data_and_the_run_says_why(
+    store: Path, val_loss: float, data_md5: str, is_champion: bool, verdict: str
+) -> None:
+    record_one("classifier", 0.5)
+    second = record_one("classifier", val_loss, data_md5, seed=1)
+    assert second.data.tags["champion"] == verdict
+    assert (champion() == second.info.run_id) == is_champion
+    first = record_one("classifier", 0.5)
+    assert first.data.tags["champion"] == ("no: superseded by version 2" if is_champion else "yes: the first")
+
+
+def test_a_better_version_whose_promotion_was_cut_off_is_champion_after_the_next_sync(prepared: Path) -> None:
+    record_one("classifier", 0.5)
+    better = record_one("classifier", 0.25, seed=1)
+    mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "1")  # as a kill leaves it
+    assert mend("classifier") == ["pets-classifier: version 2 is champion"]
+    assert champion() == better.info.run_id
+
+
+def test_where_the_alias_was_removed_the_best_version_takes_it_not_the_next(prepared: Path) -> None:
+    best = [record_one("classifier", loss, seed=seed) for seed, loss in enumerate((0.5, 0.25))][1]
+    mlflow.MlflowClient().delete_registered_model_alias("pets-classifier", "champion")
+    record_one("classifier", 0.75, seed=2)
+    assert champion() == best.info.run_id
+
+
+def test_the_better_test_metric_has_no_say(store: Path) -> None:
+    first = record_one("classifier", 0.5)
+    second = record_one("classifier", 0.75, seed=1)
+    client = mlflow.MlflowClient()
+    client.log_metric(second.info.run_id, "test_accuracy", 1.0)
+    record_one("classifier", 0.75, seed=1)
+    mend("classifier")
+    assert champion() == first.info.run_id
+
+
+def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion(store: Path) -> None:
+    runs = [record_one("classifier", loss, seed=seed) for seed, loss in enumerate((0.5, 0.25, 0.4))]
+    assert champion() == runs[1].info.run_id
+    mlflow.delete_run(runs[1].info.run_id)
+    assert mend("classifier") == [
+        "pets-classifier version 2: deleted, its run is gone",
+        "pets-classifier: version 3 is champion",
+    ]
+    assert [version.run_id for version in versions_of("classifier")] == [runs[0].info.run_id, runs[2].info.run_id]
+    assert mend("classifier") == []
+
+
+def test_a_removed_run_s_checkpoint_stays_a_version_of_another_run_that_has_it(store: Path) -> None:
+    first, longer = record_one("classifier", 0.5), record_one("classifier", 0.6)
+    mlflow.delete_run(first.info.run_id)
+    mend("classifier")
+    (version,) = versions_of("classifier")
+    assert version.run_id == longer.info.run_id == champion()
+
+
+def test_a_version_that_was_removed_comes_back_with_its_checkpoint(store: Path) -> None:
+    run = record_one("classifier", 0.5)
+    mlflow.MlflowClient().delete_model_version("pets-classifier", "1")
+    mend("classifier")
+    assert champion() == run.info.run_id
+
+
+def test_versions_that_others_made_by_hand_are_left_alone(store: Path) -> None:
+    run = record_one("classifier", 0.5)
+    client = mlflow.MlflowClient()
+    (model,) = run.outputs.model_outputs
+    by_hand = client.create_model_version("pets-classifier", f"models:/{model.model_id}", model_id=model.model_id)
+    assert mend("classifier") == []
+    assert client.get_model_version("pets-classifier", by_hand.version).version == by_hand.version

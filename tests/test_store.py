@@ -1,0 +1,74 @@
+"""Where the store is, and one line for whatever keeps it from being used. On both stores."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.stage import InputError
+from pipeline.tracking.store import connect, without_secrets
+from pipeline.train import train
+from tests.training import only_run
+
+
+def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --temp` works in a folder that is deleted."""
+    (prepared / "mlflow.db").unlink()
+    copy = prepared / "temporary"
+    (copy / "data").mkdir(parents=True)
+    (copy / "data/prepared").symlink_to(prepared / "data/prepared")
+    (copy / "params.yaml").symlink_to(prepared / "params.yaml")
+    monkeypatch.setenv("DVC_ROOT", str(prepared))
+    monkeypatch.chdir(copy)
+    train("segmenter")
+
+    places = {name: mlflow.get_experiment_by_name(name).artifact_location for name in ("pets-segmenter", "Default")}
+    assert places["pets-segmenter"] == (prepared / "mlartifacts").as_uri()
+    assert places["Default"].removeprefix("file://") == str(prepared / "mlruns/0")
+    (used,) = only_run("segmenter").inputs.dataset_inputs
+    assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
+    assert {path.name for path in copy.iterdir()} == {"data", "params.yaml"}
+
+
+def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(store: Path) -> None:
+    experiment = connect("classifier")
+    mlflow.delete_experiment(experiment)
+    with pytest.raises(InputError, match=f"pets-classifier was deleted; `mlflow experiments restore -x {experiment}`"):
+        connect("classifier")
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("sqlite:///text.db", "sqlite:///text.db"),
+        ("nonsense://me:secret@host", "nonsense://host"),
+    ],
+    ids=["nobody answers", "nobody answers, odd password", "a file that is no store", "an unknown kind"],
+)
+def test_a_store_that_cannot_be_used_is_one_line_before_any_work(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
+    with pytest.raises(InputError) as caught:
+        train("classifier")
+    line = str(caught.value)
+    assert named in line
+    assert "\n" not in line
+    assert not any(secret in line for secret in ("me:", "secret", "se@", "cret@"))
+    assert not Path("data/models").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "printed"),
+    [
+        ("postgresql://me:pa/ss@host/db away", "postgresql://host/db away"),
+        ("postgresql://host/db?user=me&password=secret&x=1", "postgresql://host/db?user=me&password=***&x=1"),
+        ("http://host:5000 away", "http://host:5000 away"),
+    ],
+)
+def test_a_line_has_no_name_and_no_password(line: str, printed: str) -> None:
+    assert without_secrets(line) == printed
