@@ -1,0 +1,85 @@
+"""A store that goes away in the middle of a training: the training ends all the same, `sync` completes the run."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.evaluate import evaluate
+from pipeline.tracking.sync import sync
+from pipeline.train import train
+from tests.project import start_stage, tiny, write_params
+from tests.servers import MlflowServer
+from tests.training import lock_outputs, logged, only_run
+
+EPOCHS = 12
+
+
+@pytest.fixture
+def training(server: MlflowServer, prepared: Path):
+    """A training that has logged its second epoch to the server, as (process, the lines printed so far)."""
+    write_params(prepared, **tiny(train_classifier={"epochs": EPOCHS}))
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+    process = start_stage(prepared, "train", "classifier", **patience)
+    read_until(process, "epoch 2/")
+    while len(logged(only_run("classifier"), "loss")) < 2:
+        time.sleep(0.05)
+    yield process
+    process.kill()
+
+
+def read_until(process: subprocess.Popen, words: str) -> None:
+    assert any(words in line for line in process.stdout), process.stderr.read()
+
+
+def test_a_store_that_is_away_for_some_epochs_has_them_all_in_the_end(
+    server: MlflowServer, training: subprocess.Popen
+) -> None:
+    with server.away():
+        read_until(training, "epoch 5/")
+        training.send_signal(signal.SIGSTOP)  # an epoch takes less time than a server's start
+    training.send_signal(signal.SIGCONT)
+    training.communicate(timeout=60)
+    assert training.returncode == 0
+    run = only_run("classifier")
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in logged(run, "loss")] == list(range(1, EPOCHS + 1)), "every epoch once"
+
+
+@pytest.mark.parametrize("how", ["away", "hanging"])
+def test_a_store_that_stays_away_does_not_keep_a_training_from_its_end_and_sync_completes_the_run(
+    server: MlflowServer, prepared: Path, training: subprocess.Popen, how: str
+) -> None:
+    with getattr(server, how)():
+        _, errors = training.communicate(timeout=120)
+        assert training.returncode == 0
+        warning = f"warning: the MLflow store {server.url} cannot be used: "
+        assert warning in errors
+        assert "`python -m pipeline.tracking sync` writes what is missing, later" in errors
+        assert "Traceback" not in errors
+        assert (prepared / "data/models/classifier.keras").exists()
+    unfinished = only_run("classifier")
+    assert unfinished.info.status == "RUNNING"
+
+    lock_outputs()
+    sync([])
+    run = only_run("classifier")
+    assert (run.info.run_id, run.info.status) == (unfinished.info.run_id, "FINISHED")
+    assert [step for step, _ in logged(run, "loss")] == list(range(1, EPOCHS + 1)), "every epoch once"
+    assert run.data.tags["origin"] == "python -m pipeline.train"
+    assert not list((prepared / ".training").iterdir())
+
+
+def test_an_evaluation_without_the_store_is_done_and_said(
+    prepared: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    train("classifier")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with server.away():
+        evaluate("classifier")
+    assert "warning: the MLflow store" in capsys.readouterr().err
+    assert Path("data/metrics/classifier.json").exists()
+    evaluate("classifier")
+    assert "test_accuracy" in only_run("classifier").data.metrics
