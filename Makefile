@@ -1,7 +1,7 @@
 # make demo    the whole pipeline on drawn pets in a few minutes, in a temporary folder; no network after the install
 #              make demo NAME=faster SET=train_classifier.learning_rate=0.003: the same, under a name, with a change
 # make repro   the real thing: downloads Oxford-IIIT Pets, trains with the chapter's hyperparameters
-# make ui      MLflow on http://127.0.0.1:5000
+# make ui      MLflow on http://127.0.0.1:5000, with every checkpoint that DVC has in a commit or an experiment
 # make test, make lint, make lock (requirements.in -> requirements.txt), make clean
 
 PYTHON ?= python3
@@ -27,9 +27,15 @@ demo: .venv/installed
 
 repro: .venv/installed
 	dvc repro
+	python -m pipeline.tracking sync
 
 ui: .venv/installed
-	mlflow ui --host 127.0.0.1 --port $(PORT) --backend-store-uri sqlite:///$(CURDIR)/mlflow.db
+	-@python -m pipeline.tracking sync --all-commits
+	@case "$$MLFLOW_TRACKING_URI" in \
+		http*) echo "MLFLOW_TRACKING_URI names a server: open it in the browser" ;; \
+		*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
+			--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
+	esac
 
 test: .venv/installed
 	python -m pytest
