@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,27 +18,27 @@ def shell(command: str) -> None:
     subprocess.run(["bash", "-euc", f"PATH=$PWD/.venv/bin:$PATH; {command}"], check=True)
 
 
-def show_ui(command: str) -> None:
-    """A server never ends: it is enough that it answers."""
+def serve(command: str) -> None:
+    """A server never ends: it is enough that it answers. It stays until the last command has run."""
     print(f"\n$ {command}", flush=True)
-    server = subprocess.Popen(["bash", "-c", command], start_new_session=True)
-    try:
-        for _ in range(60):
-            time.sleep(1)
-            try:
-                print(urllib.request.urlopen("http://127.0.0.1:5000/health", timeout=5).read().decode())
-                return
-            except OSError:
-                continue
-        sys.exit(f"{command}: no answer within a minute")
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
+    port = (re.findall(r"--port (\d+)", command) or ["5000"])[0]
+    SERVERS.append(subprocess.Popen(["bash", "-c", f"PATH=$PWD/.venv/bin:$PATH; {command}"], start_new_session=True))
+    for _ in range(120):
+        time.sleep(1)
+        try:
+            print(urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read().decode())
+            return
+        except OSError:
+            continue
+    sys.exit(f"{command}: no answer within two minutes")
 
 
 def repro(command: str) -> None:
     """The official archives are not for CI: the demo's parameters instead, all of whose stages the run cache has."""
     shell("dvc exp apply demo")
+    shell("git add params.yaml")  # for the commit that follows: dvc.lock belongs to these
     shell(command)
+    shutil.copy("demo/demo/classifier/samples.png", "pet.jpg")  # a picture, whatever its name: the user has one
 
 
 def dry(command: str) -> None:
@@ -55,12 +56,17 @@ def check_links() -> None:
             sys.exit(f"README.md links to {target}, which does not exist")
 
 
-check_links()
-SPECIAL = {"make ui": show_ui, "make repro": repro, ".venv/bin/pip install": dry}
+SERVERS: list[subprocess.Popen] = []
+SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro, ".venv/bin/pip install": dry}
 SPECIAL |= {"make test": done_before, "make lint": done_before}
-for block in re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE):
-    for line in block.replace("\\\n", " ").splitlines():
-        command = line.partition("  #")[0].strip()
-        run = next((special for start, special in SPECIAL.items() if command.startswith(start)), shell)
-        run(command)
+check_links()
+try:
+    for block in re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.partition("  #")[0].strip()
+            run = next((special for start, special in SPECIAL.items() if command.startswith(start)), shell)
+            run(command)
+finally:
+    for server in SERVERS:
+        os.killpg(server.pid, signal.SIGTERM)
 print("\nREADME.md: every command ran")
