@@ -28,10 +28,12 @@ def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) ->
 
 def load_checkpoint(path: Path) -> keras.Model:
     """Load for prediction. Raises InputError if the file is missing, broken, or wants to run code of its own."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it")
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises ValueError, TypeError, KeyError, OSError, BadZipFile, by what is broken
-        reason = (str(error).splitlines() or [type(error).__name__])[0] if path.exists() else "no such file"
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: not a Keras checkpoint: {reason}") from None
 
 

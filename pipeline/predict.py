@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import overlay
 from pipeline.pictures import FORMATS, decode, resized
-from pipeline.stage import CLASSES, MODELS, SPECIES, InputError, program
+from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program
 
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
 
@@ -80,21 +80,13 @@ def open_picture(path: Path) -> Image.Image:
     return picture_of(data, str(path))
 
 
-def open_model(task: str) -> keras.Model:
-    """The best checkpoint of a task, "segmenter" or "classifier". Raises InputError if it is missing or broken."""
-    path = MODELS / f"{task}.keras"
-    if not path.exists():
-        raise InputError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it")
-    return load_checkpoint(path)
-
-
 def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     """Print a line for each picture and write its overlay to the folder `out`, if there is one.
 
     Returns whether all pictures could be read; those that could not get a line on stderr.
     Raises InputError for a missing or broken checkpoint.
     """
-    segmenter, classifier = open_model("segmenter"), open_model("classifier")
+    segmenter, classifier = (load_checkpoint(MODELS / f"{task}.keras") for task in TASKS)
     all_read = True
     for path, name in zip(pictures, overlay_names(pictures), strict=True):
         try:

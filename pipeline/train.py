@@ -28,7 +28,8 @@ from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
 from pipeline.stage import HISTORY, MODELS, PREPARED, content_md5, root, run, task_argument
 from pipeline.tracking.lineage import Training
-from pipeline.tracking.runs import TrackedRun, open_run
+from pipeline.tracking.runs import open_run
+from pipeline.tracking.tracked import TrackedRun
 
 LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
 

@@ -15,6 +15,13 @@ from tests.serverfixtures import mlflow_server, postgres, server, sshd, store  #
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable says where things are, neither the user's nor one of an earlier test: MLflow sets its own."""
+    for name in FROM_OUTSIDE:
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without experiments of ours: making its tables takes seconds."""
@@ -31,8 +38,6 @@ def prepared(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch)
         write_prepared(tmp_path, task)
     write_params(tmp_path, **tiny())
     monkeypatch.chdir(tmp_path)
-    for name in FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
@@ -63,6 +68,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is dear to make, or changed by tests, belongs to one worker of pytest-xdist; the other tests go by file."""
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        shared = {"repository": "repository" in item.fixturenames, "server": "server" in parameters}
-        group = next((name for name, is_used in shared.items() if is_used), item.path.name)
+        used = [*item.fixturenames, *parameters, item.path.name]
+        groups = {"repository": ["repository", "test_serving.py"], "server": ["server"]}
+        group = next((name for name, marks in groups.items() if any(mark in used for mark in marks)), item.path.name)
         item.add_marker(pytest.mark.xdist_group(group))

@@ -60,9 +60,9 @@ def test_a_checkpoint_holds_the_given_values_and_no_optimizer(tmp_path: Path) ->
 
 def test_a_checkpoint_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "text.keras").write_text("not a model")
-    for path in (tmp_path / "text.keras", tmp_path / "missing.keras"):
-        with pytest.raises(InputError, match=rf"{path}: not a Keras checkpoint: .+") as raised:
-            load_checkpoint(path)
+    for name, says in (("text", "not a Keras checkpoint: .+"), ("missing", "no such file; `dvc repro` makes it")):
+        with pytest.raises(InputError, match=rf"{tmp_path}/{name}.keras: {says}") as raised:
+            load_checkpoint(tmp_path / f"{name}.keras")
         assert "\n" not in str(raised.value)
 
 

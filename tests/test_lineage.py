@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from pipeline.tracking.lineage import origin_tags
-from tests.project import FROM_OUTSIDE
 
 ACTIONS = {
     "CI": "true",
@@ -15,15 +14,7 @@ ACTIONS = {
     "GITHUB_REPOSITORY": "me/pets",
     "GITHUB_RUN_ID": "77",
     "GITHUB_SHA": "merged",
-    "GITHUB_EVENT_PATH": "event.json",
 }
-
-
-@pytest.fixture(autouse=True)
-def no_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -58,10 +49,11 @@ def test_the_command_and_the_experiment(
     ids=["push", "pull request"],
 )
 def test_github_actions_adds_the_commit_the_pull_request_and_its_own_run(
-    monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
 ) -> None:
     for name, value in (ACTIONS | {"DVC_STAGE": "train_classifier"}).items():
         monkeypatch.setenv(name, value)
-    Path("event.json").write_text(json.dumps(event))
+    (tmp_path / "event.json").write_text(json.dumps(event))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
     always = {"origin": "dvc repro in CI", "ci_run": "https://github.com/me/pets/actions/runs/77"}
     assert origin_tags() == always | tags

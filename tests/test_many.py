@@ -3,7 +3,6 @@
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mlflow
@@ -14,10 +13,10 @@ from tests.servers import MlflowServer
 from tests.training import logged, runs
 
 EPOCHS = 5
-# A real training of the real module, but of a model of a few parameters, in a folder of its own, as DVC starts it.
-TRAIN = """
-import sys, time
-from pathlib import Path
+# Real trainings of the real module, but of a model of a few parameters, in folders of their own, as DVC starts them.
+# They fork from one process that has imported all: else the imports spread their starts over half a minute.
+TRAIN_ALL = """
+import os, sys
 import keras
 from pipeline import models, train
 def tiny(size):
@@ -25,31 +24,28 @@ def tiny(size):
     x = keras.layers.GlobalAveragePooling2D()(inputs)
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x), name="residual")
 models.ARCHITECTURES["residual"] = tiny
-Path("ready").touch()
-while not Path("../start").exists():
-    time.sleep(0.01)
-train.train("classifier")
+trainings = []
+for folder in sys.argv[1:]:
+    trainings.append(os.fork())
+    if trainings[-1] == 0:
+        os.chdir(folder)
+        sys.exit(train.train("classifier"))
+sys.exit(any([os.waitpid(training, 0)[1] for training in trainings]))
 """
 
 
-def start_together(folder: Path, uri: str | None) -> list[subprocess.Popen]:
-    """Eight processes that have imported all they need, let go at once. Each has a seed of its own."""
-    folders = [folder / f"temporary{number}" for number in range(8)]
-    variables = {"DVC_ROOT": str(folder), "PYTHONPATH": str(REPOSITORY)} | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
-    processes = []
-    for number, own in enumerate(folders):
-        (own / "data").mkdir(parents=True)
-        (own / "data/prepared").symlink_to(folder / "data/prepared")
+def train_together(root: Path, uri: str | None) -> None:
+    """Eight processes, each with a seed of its own."""
+    folders = [root / f"temporary{number}" for number in range(8)]
+    for number, folder in enumerate(folders):
+        (folder / "data").mkdir(parents=True)
+        (folder / "data/prepared").symlink_to(root / "data/prepared")
         changes = {"architecture": "residual", "epochs": EPOCHS, "batch_size": 4, "seed": number}
-        write_params(own, train_classifier=changes)
-        pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-        started = subprocess.Popen([sys.executable, "-c", TRAIN], cwd=own, env=environment() | variables, **pipes)
-        processes.append(started)
-    while not all((own / "ready").exists() for own in folders):
-        assert all(process.poll() is None for process in processes)
-        time.sleep(0.1)
-    (folder / "start").touch()
-    return processes
+        write_params(folder, train_classifier=changes)
+    variables = {"DVC_ROOT": str(root), "PYTHONPATH": str(REPOSITORY)} | ({"MLFLOW_TRACKING_URI": uri} if uri else {})
+    command = [sys.executable, "-c", TRAIN_ALL, *map(str, folders)]
+    done = subprocess.run(command, env=environment() | variables, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "server"])
@@ -58,9 +54,7 @@ def test_eight_trainings_at_once_on_a_new_store_leave_eight_whole_runs(
 ) -> None:
     server: MlflowServer | None = request.getfixturevalue("server") if kind == "server" else None
     (prepared / "mlflow.db").unlink()
-    for process in start_together(prepared, server.url if server else None):
-        _, errors = process.communicate(timeout=240)
-        assert process.returncode == 0, errors
+    train_together(prepared, server.url if server else None)
 
     found = runs("classifier")
     assert sorted(run.data.params["seed"] for run in found) == [str(number) for number in range(8)]

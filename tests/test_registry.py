@@ -46,12 +46,14 @@ def test_the_same_bytes_of_two_trainings_are_one_version(store: Path) -> None:
 def test_champion_moves_only_to_a_better_validation_loss_on_the_same_data_and_the_run_says_why(
     store: Path, val_loss: float, data_md5: str, is_champion: bool, verdict: str
 ) -> None:
-    record_one("classifier", 0.5)
+    first = record_one("classifier", 0.5)
     second = record_one("classifier", val_loss, data_md5, seed=1)
     assert second.data.tags["champion"] == verdict
     assert (champion() == second.info.run_id) == is_champion
-    first = record_one("classifier", 0.5)
-    assert first.data.tags["champion"] == ("no: superseded by version 2" if is_champion else "yes: the first")
+    said = mlflow.get_run(first.info.run_id).data.tags["champion"]
+    assert said == (
+        f"no: best_val_loss 0.5 against {val_loss} of version 2, the champion" if is_champion else "yes: the first"
+    )
 
 
 def test_a_better_version_whose_promotion_was_cut_off_is_champion_after_the_next_sync(prepared: Path) -> None:
@@ -60,6 +62,15 @@ def test_a_better_version_whose_promotion_was_cut_off_is_champion_after_the_next
     mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "1")  # as a kill leaves it
     assert mend("classifier") == ["pets-classifier: version 2 is champion"]
     assert champion() == better.info.run_id
+
+
+def test_a_version_whose_run_was_deleted_keeps_no_other_from_being_registered(store: Path) -> None:
+    for seed in range(2):
+        mlflow.delete_run(record_one("classifier", 0.5, seed=seed).info.run_id)
+    kept = record_one("classifier", 0.75, seed=2)
+    assert kept.info.run_id in [version.run_id for version in versions_of("classifier")]
+    mend("classifier")
+    assert champion() == kept.info.run_id
 
 
 def test_where_the_alias_was_removed_the_best_version_takes_it_not_the_next(prepared: Path) -> None:

@@ -141,7 +141,6 @@ def test_metrics_are_json_with_all_digits():
 
 
 def test_the_root_is_the_folder_dvc_names_else_the_one_the_stage_runs_in(tmp_path, monkeypatch):
-    monkeypatch.delenv("DVC_ROOT", raising=False)
     assert root() == tmp_path
     monkeypatch.setenv("DVC_ROOT", "/")
     assert root() == Path("/")

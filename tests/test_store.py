@@ -1,14 +1,16 @@
 """Where the store is, and one line for whatever keeps it from being used. On both stores."""
 
+import shutil
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from pipeline.stage import InputError
+from pipeline.tracking.runs import close_dead_runs
 from pipeline.tracking.store import connect, without_secrets
 from pipeline.train import train
-from tests.training import only_run
+from tests.training import only_run, record_one
 
 
 def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +30,19 @@ def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, m
     (used,) = only_run("segmenter").inputs.dataset_inputs
     assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
     assert {path.name for path in copy.iterdir()} == {"data", "params.yaml"}
+
+
+def test_a_repository_s_path_may_hold_what_has_a_meaning_in_addresses(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepared / "50% of a?b&c=d #1 'e' ü"
+    shutil.copytree("data", folder / "data")
+    monkeypatch.chdir(folder)
+    run = record_one("classifier", 0.5)
+    assert {path.name for path in folder.iterdir()} >= {"data", "mlartifacts", "mlflow.db"}
+    (model,) = run.outputs.model_outputs
+    assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
+    close_dead_runs("classifier")  # they are found by this path
 
 
 def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(store: Path) -> None:

@@ -11,14 +11,12 @@ import yaml
 from pipeline.stage import TASKS, InputError
 from pipeline.tracking.revisions import all_commits
 from pipeline.tracking.sync import sync
-from tests.project import FROM_OUTSIDE, clone_of, commit_all, finished_runs, run_in
+from tests.project import clone_of, commit_all, finished_runs, run_in
 
 
 @pytest.fixture
 def project(repository: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory: a copy of the repository after its `dvc repro`, with an empty store."""
-    for name in FROM_OUTSIDE:
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(clone_of(repository, tmp_path / "project"))
     shutil.copy(empty_store, "mlflow.db")
     return Path.cwd()

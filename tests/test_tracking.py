@@ -1,25 +1,19 @@
 """One run per training, live while it works, whole when it ends, tied to DVC's outputs by their md5. On both stores."""
 
-import json
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
-from filelock import Timeout
 
 from pipeline.evaluate import evaluate
 from pipeline.params import load_params
-from pipeline.stage import TASKS, InputError, content_md5
-from pipeline.tracking.lineage import Training
-from pipeline.tracking.runs import TrackedRun, open_run
+from pipeline.stage import TASKS, content_md5
 from pipeline.tracking.search import search
 from pipeline.train import device, train
 from tests.petsbuilder import picture
-from tests.project import commit_all, run_in, start_stage, tiny, write_params
+from tests.project import commit_all, run_in, tiny, write_params
 from tests.training import contradict_training, lock_outputs, logged, only_run, runs
-
-SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
 
 
 def history_and_checkpoint(task: str) -> dict[Path, bytes]:
@@ -156,20 +150,6 @@ def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(
     assert "test_accuracy" in only_run("classifier").data.metrics
 
 
-def test_a_run_that_waits_for_sync_goes_when_its_training_has_another(prepared: Path) -> None:
-    train("classifier")
-    with start_some_run() as waiting:  # the store went away at its end
-        waiting.note.write_text(json.dumps(SOME_TRAINING.finished().tags | {"data_md5": prepared_md5()}))
-    evaluate("classifier")
-    assert only_run("classifier").info.run_id != waiting.run_id
-    assert not waiting.note.exists()
-
-
-def test_a_run_at_work_is_not_taken_by_a_second_process(prepared: Path) -> None:
-    with start_some_run() as first, pytest.raises(Timeout):
-        open_run(SOME_TRAINING, "CPU", first.run_id)
-
-
 def test_the_same_training_again_leaves_one_run_and_one_evaluation(store: Path) -> None:
     for _ in range(2):
         train("classifier")
@@ -193,41 +173,3 @@ def test_a_changed_evaluation_replaces_the_figures_of_the_run(store: Path) -> No
     assert after.data.tags["metrics_md5"] != before.data.tags["metrics_md5"]
     written = pd.read_json("data/metrics/classifier.json", typ="series", precise_float=True)
     assert after.data.metrics["test_roc_auc_low"] == written["roc_auc_low"]
-
-
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (InputError, "FAILED")])
-def test_a_run_says_how_it_ended(store: Path, error: type[BaseException], status: str) -> None:
-    with pytest.raises(error), start_some_run():
-        raise error
-    assert only_run("classifier").info.status == status
-
-
-def prepared_md5() -> str:
-    return content_md5(Path("data/prepared/classifier"))
-
-
-def start_some_run() -> TrackedRun:
-    return open_run(SOME_TRAINING, "CPU")
-
-
-def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:
-    write_params(store, **tiny(train_classifier={"epochs": 20}))
-    process = start_stage(store, "train", "classifier")
-    for line in process.stdout:
-        if "epoch 3/" in line:
-            process.kill()
-            break
-    process.communicate()
-    killed = only_run("classifier")
-    assert killed.info.status == "RUNNING"
-
-    with start_some_run():
-        states = {run.info.run_id: run.info.status for run in runs("classifier")}
-        assert states.pop(killed.info.run_id) == "KILLED"
-        assert list(states.values()) == ["RUNNING"], "the one at work is left alone"
-
-    train("classifier")
-    (finished,) = [run for run in runs("classifier") if "model_md5" in run.data.tags]
-    assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
-    assert [step for step, _ in logged(finished, "val_loss")] == list(range(1, 21))
-    assert not list((store / ".training").glob(f"{killed.info.run_id}*"))

@@ -7,7 +7,7 @@ from mlflow.entities import Run
 
 from pipeline.stage import TASKS, InputError
 from pipeline.tracking.registry import champion_of
-from pipeline.tracking.search import named_runs, search, task_of
+from pipeline.tracking.search import named_runs, search
 
 WRITERS = {".csv": pd.DataFrame.to_csv, ".md": pd.DataFrame.to_markdown}
 
@@ -19,12 +19,12 @@ def compare(names: list[str], out: Path | None) -> None:
     """
     if out and out.suffix not in WRITERS:
         raise InputError(f"{out}: ends in {out.suffix!r}; allowed: {', '.join(WRITERS)}")
-    runs = [run for name in names for run in named_runs(name)] if names else _all_runs()
+    found = [named_runs(name) for name in names] or [_all_runs()]
     tables = {}
     for task in TASKS:
-        of_task = [run for run in runs if task_of(run) == task]
-        if of_task:
-            tables[task] = table(list({run.info.run_id: run for run in of_task}.values()))
+        runs = {run.info.run_id: run for by_task in found for run in by_task.get(task, [])}
+        if runs:
+            tables[task] = table(list(runs.values()))
             print(f"pets-{task}\n{tables[task].to_string(float_format='{:.6g}'.format, na_rep='')}\n")
     if not tables:
         raise InputError("there is no finished run to compare; `dvc repro` or `make demo` makes some")
@@ -47,10 +47,9 @@ def table(runs: list[Run]) -> pd.DataFrame:
     return rows.reindex(columns=in_order).rename_axis("name")
 
 
-def _all_runs() -> list[Run]:
-    runs = []
+def _all_runs() -> dict[str, list[Run]]:
+    runs = {}
     for task in TASKS:
-        champion, finished = champion_of(task), search(task, "attributes.status = 'FINISHED'")
-        first = [run for run in finished if champion and run.info.run_id == champion.run_id]
-        runs += first + [run for run in finished if run not in first]
+        finished, champion = search(task, "attributes.status = 'FINISHED'"), champion_of(task)
+        runs[task] = sorted(finished, key=lambda run: champion is None or run.info.run_id != champion.run_id)
     return runs

@@ -11,9 +11,10 @@ from pipeline.stage import METRICS, PLOTS, root
 from pipeline.tracking.lineage import Training, evaluation_in_files, training_in_lock
 from pipeline.tracking.registry import register
 from pipeline.tracking.revisions import work_tree_stages
-from pipeline.tracking.runs import local_file, measured, resume_run, start_run, warn
+from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.search import drop_repeat, find_training, search, settle_training
 from pipeline.tracking.store import StoreError, connect, store_faults, store_lock
+from pipeline.tracking.tracked import local_file, measured, warn
 from pipeline.tracking.views import experiment_links, experiment_tags, run_links
 
 NOTE = "mlflow.note.content"
@@ -30,7 +31,6 @@ def record(
     evaluation: the md5s of its metrics and plots, as tags; empty where there is none. tags: of the run, if it is made
     here. Raises StoreError.
     """
-    connect(training.task)
     with store_faults(), store_lock():
         run, unfinished = settle_training(training), noted_run(training)
         if run is None:
@@ -62,7 +62,6 @@ def record_evaluation(training: Training) -> None:
 
 def is_recorded(training: Training, evaluation: dict[str, str]) -> bool:
     """Whether `record` has nothing to do. Raises StoreError."""
-    connect(training.task)
     with store_faults():
         runs = search(training.task, training.condition)
     whole = len(runs) == 1 and not evaluation.items() - runs[0].data.tags.items()

@@ -66,23 +66,24 @@ def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
 def choose_champion(task: str) -> None:
     """Give the alias to a version that beats the champion, and the reason to each version's run. Idempotent."""
     client, champion = mlflow.MlflowClient(), champion_of(task)
-    for version in versions_of(task):
-        if champion and version.version == champion.version:
-            continue
+    verdicts = {run.info.run_id: run.data.tags.get(CHAMPION) for run in search(task)}
+    versions = [version for version in versions_of(task) if version.run_id in verdicts]  # of no deleted run
+    for version in versions:
         verdict = judge(version, champion)
         if verdict.startswith("yes"):
-            if champion:
-                client.set_tag(champion.run_id, CHAMPION, f"no: superseded by version {version.version}")
+            client.set_tag(version.run_id, CHAMPION, verdict)
             client.set_registered_model_alias(version.name, CHAMPION, version.version)
             champion = version
-        if client.get_run(version.run_id).data.tags.get(CHAMPION) != verdict:
+    for version in versions:
+        verdict = judge(version, champion)
+        if version.version != champion.version and verdicts[version.run_id] != verdict:
             client.set_tag(version.run_id, CHAMPION, verdict)
 
 
 def mend(task: str) -> list[str]:
     """Delete versions whose run is gone, make those that are missing, see to a champion; a line for each thing done."""
-    client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
     evaluated = [run for run in search(task, "attributes.status = 'FINISHED'") if "plots_md5" in run.data.tags]
+    client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
     for version in versions_of(task):
         if version.run_id not in {run.info.run_id for run in evaluated}:
             client.delete_model_version(version.name, version.version)

@@ -50,13 +50,8 @@ def drop_repeat(run_id: str, kept: str) -> None:
     print(f"the same training as MLflow run {kept}, which stays the only run of it")
 
 
-def task_of(run: Run) -> str:
-    """The task whose experiment a run is in."""
-    return next(task for task in TASKS if connect(task) == run.info.experiment_id)
-
-
-def named_runs(name: str) -> list[Run]:
-    """The runs that a name means. Raises InputError if there is none.
+def named_runs(name: str) -> dict[str, list[Run]]:
+    """The runs that a name means, by task. Raises InputError if there is none.
 
     name: a commit, branch or experiment in DVC, for the runs of its checkpoints; a run's id (six characters of it are
     enough) or name; an md5 from dvc.lock; a file such as data/models/classifier.keras; a model in the registry:
@@ -65,16 +60,16 @@ def named_runs(name: str) -> list[Run]:
     found = _runs_of_revision(name)
     if not found:
         wanted = _resolved(name)
-        found = [run for task in TASKS for run in search(task) if wanted in _names(run)]
+        found = {task: runs for task in TASKS if (runs := [run for run in search(task) if wanted in _names(run)])}
     if not found:
         raise InputError(f"{name}: no revision, run id, run name or md5 in {without_secrets(store_uri())}")
     return found
 
 
-def _runs_of_revision(name: str) -> list[Run]:
+def _runs_of_revision(name: str) -> dict[str, list[Run]]:
     found = revision(name)
-    trainings = [training_in_lock(task, found.stages) for task in TASKS] if found else []
-    return [run for training in trainings if training and (run := find_training(training))]
+    trainings = {task: training_in_lock(task, found.stages) for task in TASKS} if found else {}
+    return {task: [run] for task, training in trainings.items() if training and (run := find_training(training))}
 
 
 def _resolved(name: str) -> str:

@@ -7,7 +7,7 @@ from pipeline.tracking.lineage import training_in_lock
 from pipeline.tracking.registry import CHAMPION, champion_of, versions_of
 from pipeline.tracking.revisions import all_commits, revisions
 from pipeline.tracking.runs import GIT_COMMIT
-from pipeline.tracking.search import named_runs, task_of
+from pipeline.tracking.search import named_runs
 
 ORIGIN = ("origin", "restored_from", "dvc_experiment", "ci_commit", "ci_pull_request", "ci_run", "device", "repeats")
 
@@ -15,8 +15,10 @@ ORIGIN = ("origin", "restored_from", "dvc_experiment", "ci_commit", "ci_pull_req
 def show(name: str) -> None:
     """Print the lineage of each run that a name means, see `named_runs`. Raises InputError if there is none."""
     holders = _holders()
-    for run in named_runs(name):
-        print("\n".join(f"{key:<12}{value}" for key, value in _lineage(run, holders).items() if value), end="\n\n")
+    for task, runs in named_runs(name).items():
+        for run in runs:
+            lines = _lineage(task, run, holders).items()
+            print("\n".join(f"{key:<12}{value}" for key, value in lines if value), end="\n\n")
 
 
 def _holders() -> dict[str, list[str]]:
@@ -29,8 +31,8 @@ def _holders() -> dict[str, list[str]]:
     return found
 
 
-def _lineage(run: Run, holders: dict[str, list[str]]) -> dict[str, str]:
-    task, tags = task_of(run), run.data.tags
+def _lineage(task: str, run: Run, holders: dict[str, list[str]]) -> dict[str, str]:
+    tags = run.data.tags
     revisions_with_it = holders.get(tags.get("model_md5", ""), [])
     return {
         "run": f"{run.info.run_id} {run.info.run_name!r} in pets-{task}, {run.info.status}",

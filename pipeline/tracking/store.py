@@ -5,11 +5,13 @@ import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow.exceptions import MlflowException
 from requests import RequestException
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.stage import InputError, root
@@ -21,7 +23,7 @@ class StoreError(InputError):
 
 def store_uri() -> str:
     """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(str(root() / 'mlflow.db'))}"
 
 
 def without_secrets(line: str) -> str:
@@ -35,7 +37,7 @@ def store_lock() -> FileLock:
     Processes that make the tables of a new sqlite file at once corrupt it: its lock lies beside it. The holder can take
     the lock again.
     """
-    place = store_uri().removeprefix("sqlite:///") if store_uri().startswith("sqlite:///") else root() / "mlflow.db"
+    place = make_url(store_uri()).database if store_uri().startswith("sqlite:///") else root() / "mlflow.db"
     return FileLock(f"{Path(place).resolve()}.lock", is_singleton=True)
 
 

@@ -14,7 +14,7 @@ from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
 from pipeline.tracking.revisions import Revision, code_matches, revisions
 from pipeline.tracking.runs import GIT_COMMIT, close_dead_runs
-from pipeline.tracking.store import connect, store_faults, store_lock
+from pipeline.tracking.store import store_faults, store_lock
 
 
 class Unavailable(Exception):
@@ -37,7 +37,6 @@ def sync(wanted: list[str]) -> None:
                 written[training.condition] = done or written.get(training.condition, False)
                 evaluated |= {training.condition} if done and evaluation else set()
     for task in TASKS:
-        connect(task)
         with store_faults(), store_lock():
             close_dead_runs(task)
             print("".join(f"{line}\n" for line in mend(task)), end="")

@@ -15,8 +15,6 @@ from tests.project import REPOSITORY
 def workspace(tmp_path, monkeypatch):
     """An empty repository whose params.yaml wants ARCHIVES."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("PETS_SOURCE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     text = (REPOSITORY / "params.yaml").read_text()
     for name, data in ARCHIVES.items():

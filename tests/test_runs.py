@@ -1,0 +1,68 @@
+"""A run at work: how it ends, who may go on with it, and what becomes of one that died. On both stores."""
+
+import json
+from pathlib import Path
+
+import pytest
+from filelock import Timeout
+
+from pipeline.evaluate import evaluate
+from pipeline.stage import InputError, content_md5
+from pipeline.tracking.lineage import Training
+from pipeline.tracking.runs import open_run
+from pipeline.tracking.tracked import TrackedRun
+from pipeline.train import train
+from tests.project import start_stage, tiny, write_params
+from tests.training import logged, only_run, runs
+
+SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
+
+
+def start_some_run() -> TrackedRun:
+    return open_run(SOME_TRAINING, "CPU")
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (InputError, "FAILED")])
+def test_a_run_says_how_it_ended(store: Path, error: type[BaseException], status: str) -> None:
+    with pytest.raises(error), start_some_run():
+        raise error
+    assert only_run("classifier").info.status == status
+
+
+def test_a_run_at_work_is_not_taken_by_a_second_process(prepared: Path) -> None:
+    with start_some_run() as first, pytest.raises(Timeout):
+        open_run(SOME_TRAINING, "CPU", first.run_id)
+
+
+def test_a_run_that_waits_for_sync_goes_when_its_training_has_another(prepared: Path) -> None:
+    train("classifier")
+    with start_some_run() as waiting:  # the store went away at its end
+        waiting.note.write_text(
+            json.dumps(SOME_TRAINING.finished().tags | {"data_md5": content_md5(Path("data/prepared/classifier"))})
+        )
+    evaluate("classifier")
+    assert only_run("classifier").info.run_id != waiting.run_id
+    assert not waiting.note.exists()
+
+
+def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:
+    write_params(store, **tiny(train_classifier={"epochs": 20}))
+    process = start_stage(store, "train", "classifier")
+    for line in process.stdout:
+        if "epoch 3/" in line:
+            process.kill()
+            break
+    process.communicate()
+    killed = only_run("classifier")
+    assert killed.info.status == "RUNNING"
+
+    with start_some_run():
+        states = {run.info.run_id: run.info.status for run in runs("classifier")}
+        assert states.pop(killed.info.run_id) == "KILLED"
+        assert list(states.values()) == ["RUNNING"], "the one at work is left alone"
+
+    train("classifier")
+    (finished,) = [run for run in runs("classifier") if "model_md5" in run.data.tags]
+    assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
+    assert [step for step, _ in logged(finished, "val_loss")] == list(range(1, 21))
+    assert not list((store / ".training").glob(f"{killed.info.run_id}*"))
