@@ -44,11 +44,16 @@ def _lineage(task: str, run: Run, holders: dict[str, list[str]]) -> dict[str, st
         "params": ", ".join(f"{key} {value}" for key, value in sorted(run.data.params.items())),
         "metrics": ", ".join(f"{key} {value:.6g}" for key, value in sorted(run.data.metrics.items())),
         "registry": _version(task, tags),
-        "held by": ", ".join(revisions_with_it) or "no dvc.lock of this repository",
+        "held by": _shortened(revisions_with_it) or "no dvc.lock of this repository",
         "fetch": "".join(
             f"dvc get . {MODELS}/{task}.keras --rev {name}" for name in revisions_with_it[-1:] if name != "work tree"
         ),
     }
+
+
+def _shortened(names: list[str]) -> str:
+    more = f" and {len(names) - 8} more, back to {names[-1]}" if len(names) > 8 else ""
+    return ", ".join(names[:8]) + more
 
 
 def _file(path: object, md5: str | None) -> str:
