@@ -71,6 +71,15 @@ def overlay_names(pictures: Sequence[Path]) -> list[str]:
     return names
 
 
+def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
+    """Where the overlay of each picture goes. Raises InputError for one that would take the place of a picture."""
+    paths, given = [out / name for name in overlay_names(pictures)], {path.resolve() for path in pictures}
+    for path in paths:
+        if path.resolve() in given:
+            raise InputError(f"{path}: a picture, and the place of an overlay; name another folder than --out {out}")
+    return paths
+
+
 def open_picture(path: Path) -> Image.Image:
     """Raises InputError for a file that is missing or no readable picture."""
     try:
@@ -84,11 +93,12 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     """Print a line for each picture and write its overlay to the folder `out`, if there is one.
 
     Returns whether all pictures could be read; those that could not get a line on stderr.
-    Raises InputError for a missing or broken checkpoint.
+    Raises InputError for a missing or broken checkpoint, or an overlay that would take the place of a picture.
     """
+    targets = overlay_paths(pictures, out) if out else [None] * len(pictures)
     segmenter, classifier = (load_checkpoint(MODELS / f"{task}.keras") for task in TASKS)
     all_read = True
-    for path, name in zip(pictures, overlay_names(pictures), strict=True):
+    for path, target in zip(pictures, targets, strict=True):
         try:
             picture = open_picture(path)
         except InputError as error:
@@ -98,10 +108,10 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
         (species, probability), mask = classify(classifier, picture), segment(segmenter, picture)
         shares = ", ".join(f"{label} {100 * share:.1f} %" for label, share in areas(mask).items())
         written = ""
-        if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            overlay(picture, mask).save(out / name)
-            written = f"; {out / name}"
+        if target:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            overlay(picture, mask).save(target)
+            written = f"; {target}"
         print(f"{path}: {species} {probability:.3f}; {shares}{written}", flush=True)
     return all_read
 

@@ -13,6 +13,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.stage import CLASSES, InputError
@@ -94,6 +95,14 @@ def test_the_logged_classifier_answers_with_a_label_and_its_probability(logged, 
     answer = model.predict(pd.DataFrame({"picture": pictures}))
     assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["label", "probability"]
     assert answer.to_numpy().tolist() == [["cat", 0.75], ["dog", 0.5], ["dog", 0.75]]
+
+
+def test_what_is_no_picture_is_one_line_that_names_the_row(logged, tmp_path: Path) -> None:
+    model = mlflow.pyfunc.load_model(str(logged("classifier", write_classifier(tmp_path / "classifier.keras"))))
+    picture = encode(Image.new("RGB", (9, 5)))
+    for cell, says in ((None, "None is no picture; allowed: "), ("pet.jpg", "not a readable picture: ")):
+        with pytest.raises(MlflowException, match=f"^row 1: {says}"):
+            model.predict(pd.DataFrame({"picture": [picture, cell]}))
 
 
 def test_a_checkpoint_that_wants_to_run_code_of_its_own_is_not_loaded(logged, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`python -m pipeline.predict`: hand-made models that read their answer off the picture; agreement with evaluation."""
 
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,16 @@ def test_pictures_of_the_same_name_get_overlays_of_their_own(run, workspace: Pat
     assert run(*names, "--out", "b")[0] == 0
     written = {path.name for path in Path("b").iterdir()} - {"pet.png", "pet.bmp", "PET.gif"}
     assert written == {"pet-overlay.png", "pet-overlay-2.png", "pet-overlay-3.png", "PET-overlay-4.png"}
+
+
+def test_no_overlay_takes_the_place_of_a_picture(run, workspace: Path) -> None:
+    shutil.copy("pet.png", "pet-overlay.png")
+    before = Path("pet-overlay.png").read_bytes()
+    status, out, _ = run("pet.png", "pet-overlay.png", "--out", ".")
+    assert (
+        status == "predict: pet-overlay.png: a picture, and the place of an overlay; name another folder than --out ."
+    )
+    assert (out, Path("pet-overlay.png").read_bytes()) == ([], before)
 
 
 def test_no_two_overlays_share_a_name() -> None:

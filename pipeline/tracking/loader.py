@@ -32,18 +32,21 @@ class PictureModel:
         Raises MlflowException, which the server turns into status 400, for a row that is no readable picture.
         """
         try:
-            pictures = (picture_of(_decoded(cell), f"row {row}") for row, cell in enumerate(request["picture"]))
+            cells = [(cell, f"row {row}") for row, cell in enumerate(request["picture"])]
+            pictures = (picture_of(_decoded(cell, name), name) for cell, name in cells)
             return pd.DataFrame([self.answer(self.model, picture) for picture in pictures])
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
 
 
-def _decoded(cell: bytes | str) -> bytes:
+def _decoded(cell: object, name: str) -> bytes:
     """The server decodes base64 in `dataframe_records` and `dataframe_split`, but not in `inputs`, `instances`, CSV."""
+    if not isinstance(cell, bytes | str):
+        raise InputError(f"{name}: {cell!r} is no picture; allowed: the bytes of a file, or these in base64")
     try:
         return base64.b64decode(type(cell)().join(cell.split()), validate=True)  # some write it in lines
     except ValueError:  # no picture consists of letters and digits alone
-        return cell
+        return cell if isinstance(cell, bytes) else cell.encode()
 
 
 def _answer_mask(model: keras.Model, picture: Image.Image) -> dict[str, Any]:
