@@ -1,13 +1,13 @@
 """Where the store is, and one line for whatever keeps it from being used. On both stores."""
 
 import shutil
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
 
 from pipeline.stage import InputError
-from pipeline.tracking.runs import close_dead_runs
 from pipeline.tracking.store import connect, without_secrets
 from pipeline.train import train
 from tests.training import only_run, record_one
@@ -27,22 +27,60 @@ def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, m
     places = {name: mlflow.get_experiment_by_name(name).artifact_location for name in ("pets-segmenter", "Default")}
     assert places["pets-segmenter"] == (prepared / "mlartifacts").as_uri()
     assert places["Default"].removeprefix("file://") == str(prepared / "mlruns/0")
-    (used,) = only_run("segmenter").inputs.dataset_inputs
+    used = only_run("segmenter").inputs.dataset_inputs[0]
     assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
     assert {path.name for path in copy.iterdir()} == {"data", "params.yaml"}
 
 
-def test_a_repository_s_path_may_hold_what_has_a_meaning_in_addresses(
+def test_a_repository_s_path_may_hold_blanks_quotes_and_letters_of_any_kind(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = prepared / "50% of a?b&c=d #1 'e' ü"
+    folder = prepared / "a & b=c #1 'e' ü"
     shutil.copytree("data", folder / "data")
+    before = set(prepared.iterdir())
     monkeypatch.chdir(folder)
     run = record_one("classifier", 0.5)
     assert {path.name for path in folder.iterdir()} >= {"data", "mlartifacts", "mlflow.db"}
+    assert set(prepared.iterdir()) == before
     (model,) = run.outputs.model_outputs
     assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
-    close_dead_runs("classifier")  # they are found by this path
+
+
+@pytest.mark.parametrize("name", ["50%25", "why?"])
+def test_a_path_that_mlflow_takes_for_another_is_one_line(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (prepared / name).mkdir()
+    monkeypatch.chdir(name)
+    with pytest.raises(InputError, match="MLflow cannot have a store in a path with % or"):
+        connect("classifier")
+    assert not list((prepared / name).iterdir())
+
+
+def test_a_relative_address_starts_at_the_repository_s_root(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (prepared / "temporary").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(prepared))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
+    shutil.copytree("data", "temporary/data")
+    monkeypatch.chdir("temporary")
+    record_one("classifier", 0.5)
+    assert {path.name for path in Path().iterdir()} == {"data"}
+    with sqlite3.connect(prepared / "mine.db") as database:
+        assert database.execute("SELECT name, version FROM model_versions").fetchall() == [("pets-classifier", 1)]
+
+
+def test_a_store_that_was_moved_is_one_line_for_its_artifacts_are_elsewhere(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_one("classifier", 0.5)
+    (prepared / "new").mkdir()
+    Path("mlflow.db").rename("new/mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow has set it
+    monkeypatch.chdir("new")
+    with pytest.raises(
+        InputError, match=f"was moved or copied, its artifacts are in {(prepared / 'mlartifacts').as_uri()}"
+    ):
+        connect("classifier")
 
 
 def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(store: Path) -> None:
@@ -57,7 +95,7 @@ def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(stor
     [
         ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
         ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
-        ("sqlite:///text.db", "sqlite:///text.db"),
+        ("sqlite:///text.db", "/text.db cannot be used: "),
         ("nonsense://me:secret@host", "nonsense://host"),
     ],
     ids=["nobody answers", "nobody answers, odd password", "a file that is no store", "an unknown kind"],

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
-from urllib.parse import quote
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -22,8 +21,24 @@ class StoreError(InputError):
 
 
 def store_uri() -> str:
-    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{quote(str(root() / 'mlflow.db'))}"
+    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts.
+
+    Raises StoreError for a root whose path MLflow would take for something else.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
+        return given
+    if set("%?") & set(str(root())):
+        remedy = "move it, or set MLFLOW_TRACKING_URI"
+        raise StoreError(f"{root()}: MLflow cannot have a store in a path with % or ?; {remedy}")
+    return f"sqlite:///{root() / given.removeprefix('sqlite:///')}"
+
+
+def _database() -> Path:
+    """The sqlite file; of a store elsewhere, what would be the file here."""
+    if store_uri().startswith("sqlite:///"):
+        return Path(make_url(store_uri()).database).resolve()
+    return root() / "mlflow.db"
 
 
 def without_secrets(line: str) -> str:
@@ -37,8 +52,7 @@ def store_lock() -> FileLock:
     Processes that make the tables of a new sqlite file at once corrupt it: its lock lies beside it. The holder can take
     the lock again.
     """
-    place = make_url(store_uri()).database if store_uri().startswith("sqlite:///") else root() / "mlflow.db"
-    return FileLock(f"{Path(place).resolve()}.lock", is_singleton=True)
+    return FileLock(f"{_database()}.lock", is_singleton=True)
 
 
 @contextmanager
@@ -56,8 +70,8 @@ def store_faults() -> Iterator[None]:
 def connect(task: str) -> str:
     """Point MLflow to the store, make the task's experiment if there is none, and return the experiment's id.
 
-    Artifacts lie in mlartifacts/ in the repository's root, by its absolute path, or where an MLflow server puts them.
-    Raises StoreError for a store that cannot be used, or an experiment that was deleted.
+    Artifacts lie in mlartifacts/ beside the sqlite file, by its absolute path, or where an MLflow server puts them.
+    Raises StoreError for a store that cannot be used or was moved, or an experiment that was deleted.
     """
     name = f"pets-{task}"
     mlflow.set_tracking_uri(store_uri())
@@ -67,13 +81,20 @@ def connect(task: str) -> str:
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")
+    place = experiment.artifact_location
+    if store_uri().startswith("sqlite:///") and place.startswith("file:") and place != _artifacts():
+        remedy = "put it back, or remove it and let `python -m pipeline.tracking sync --all-commits` write a new one"
+        raise StoreError(f"{_database()} was moved or copied, its artifacts are in {place}; {remedy}")
     return experiment.experiment_id
 
 
+def _artifacts() -> str:
+    return (_database().parent / "mlartifacts").as_uri()
+
+
 def _make_experiment(name: str) -> mlflow.entities.Experiment:
-    place = None if store_uri().startswith("http") else (root() / "mlartifacts").as_uri()
     try:
-        mlflow.create_experiment(name, place)
+        mlflow.create_experiment(name, None if store_uri().startswith("http") else _artifacts())
     except MlflowException:
         if mlflow.get_experiment_by_name(name) is None:  # else another machine made it in this moment
             raise
