@@ -15,6 +15,11 @@ def champion(task: str = "classifier") -> str:
     return champion_of(task).run_id
 
 
+def verdicts() -> list[str]:
+    """What the runs of the versions say, the first version first."""
+    return [mlflow.get_run(version.run_id).data.tags["champion"] for version in versions_of("classifier")]
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_a_checkpoint_that_is_evaluated_twice_is_one_version(store: Path, task: str) -> None:
     run = record_one(task, 0.5)
@@ -78,6 +83,20 @@ def test_where_the_alias_was_removed_the_best_version_takes_it_not_the_next(prep
     mlflow.MlflowClient().delete_registered_model_alias("pets-classifier", "champion")
     record_one("classifier", 0.75, seed=2)
     assert champion() == best.info.run_id
+    assert verdicts() == [
+        "no: best_val_loss 0.5 against 0.25 of version 2, the champion",
+        "yes: best_val_loss 0.25 against 0.5 of version 1",
+        "no: best_val_loss 0.75 against 0.25 of version 2, the champion",
+    ]
+
+
+def test_an_alias_that_was_set_by_hand_to_as_good_a_version_stays_and_its_run_says_so(store: Path) -> None:
+    for seed in range(2):
+        record_one("classifier", 0.5, seed=seed)
+    mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "2")
+    mend("classifier")
+    tie = "no: a tie, best_val_loss 0.5 against 0.5 of version 2, the champion"
+    assert verdicts() == [tie, "yes: chosen by hand"]
 
 
 def test_the_better_test_metric_has_no_say(store: Path) -> None:

@@ -64,28 +64,33 @@ def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
 
 
 def choose_champion(task: str) -> None:
-    """Give the alias to a version that beats the champion, and the reason to each version's run. Idempotent."""
+    """Give the alias to the version that beats the others, and the reason to each version's run. Idempotent."""
     client, champion = mlflow.MlflowClient(), champion_of(task)
-    verdicts = {run.info.run_id: run.data.tags.get(CHAMPION) for run in search(task)}
-    versions = [version for version in versions_of(task) if version.run_id in verdicts]  # of no deleted run
+    said = {run.info.run_id: run.data.tags.get(CHAMPION, "") for run in search(task)}
+    versions = [version for version in versions_of(task) if version.run_id in said]  # of no deleted run
+    best, reason = champion, "yes: chosen by hand"
     for version in versions:
-        verdict = judge(version, champion)
-        if verdict.startswith("yes"):
-            client.set_tag(version.run_id, CHAMPION, verdict)
-            client.set_registered_model_alias(version.name, CHAMPION, version.version)
-            champion = version
+        if (verdict := judge(version, best)).startswith("yes"):
+            best, reason = version, verdict
     for version in versions:
-        verdict = judge(version, champion)
-        if version.version != champion.version and verdicts[version.run_id] != verdict:
+        verdict = judge(version, best)
+        if version.version == best.version:
+            is_known = best is champion and said[version.run_id].startswith("yes")
+            verdict = said[version.run_id] if is_known else reason
+        if verdict != said[version.run_id]:
             client.set_tag(version.run_id, CHAMPION, verdict)
+    if best is not champion:
+        client.set_registered_model_alias(best.name, CHAMPION, best.version)
+        choose_champion(task)  # another machine may have set it in this moment
 
 
 def mend(task: str) -> list[str]:
     """Delete versions whose run is gone, make those that are missing, see to a champion; a line for each thing done."""
     evaluated = [run for run in search(task, "attributes.status = 'FINISHED'") if "plots_md5" in run.data.tags]
     client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
+    run_ids = {run.info.run_id for run in evaluated}
     for version in versions_of(task):
-        if version.run_id not in {run.info.run_id for run in evaluated}:
+        if version.run_id not in run_ids:
             client.delete_model_version(version.name, version.version)
             lines.append(f"{version.name} version {version.version}: deleted, its run is gone")
     choose_champion(task)
