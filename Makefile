@@ -27,7 +27,7 @@ demo: .venv/installed
 
 repro: .venv/installed
 	dvc repro
-	python -m pipeline.tracking sync
+	-@python -m pipeline.tracking sync
 
 ui: .venv/installed
 	-@python -m pipeline.tracking sync --all-commits
