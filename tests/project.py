@@ -63,11 +63,10 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
-def run_in(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-    """Run a command in a folder, without a terminal."""
-    done = subprocess.run(
-        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+def run_in(folder: Path, *command: str, check: bool = True, **variables: str) -> subprocess.CompletedProcess:
+    """Run a command in a folder, without a terminal. variables: of its environment."""
+    around = environment() | variables
+    done = subprocess.run(command, cwd=folder, env=around, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert not check or done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done
 

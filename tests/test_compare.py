@@ -1,6 +1,7 @@
 """`compare` and `show`: differences to the first run, the figures that DVC tells, lineage both ways."""
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -8,13 +9,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.stage import InputError
+from pipeline.stage import TASKS, InputError
 from pipeline.tracking.compare import compare
+from pipeline.tracking.search import search
 from pipeline.tracking.show import show
-from tests.project import finished_runs, run_in
+from pipeline.tracking.sync import sync
+from tests.project import clone_of, finished_runs, run_in
 from tests.training import record_one
 
 TRACKING = ("python", "-m", "pipeline.tracking")
+COMMAND = "python -m pipeline.tracking sync"
 
 
 def rows_of(out: str) -> dict[str, list[str]]:
@@ -73,7 +77,7 @@ def test_mlflow_and_dvc_tell_the_same_numbers_to_the_last_digit(repository: Path
     table = pd.read_csv(tmp_path / "table.csv", dtype=str).set_index(["task", "name"])
     shown = json.loads(run_in(repository, "dvc", "exp", "show", "--json").stdout)[0]["data"]["metrics"]
     diff = json.loads(run_in(repository, "dvc", "metrics", "diff", "--all", "--json", "HEAD~1", "HEAD").stdout)
-    plots = json.loads(run_in(repository, "dvc", "plots", "show", "--json").stdout)["data"]
+    plots = json.loads(run_in(repository, "dvc", "plots", "diff", "--json", "HEAD~1", "HEAD").stdout)["data"]
     for run in finished_runs(repository):
         task = {"encoder_decoder": "segmenter", "residual": "classifier"}[run.data.params["architecture"]]
         (column,) = [name for name in table.columns if run.info.run_id[:6] in name and "difference" not in name]
@@ -90,6 +94,27 @@ def test_mlflow_and_dvc_tell_the_same_numbers_to_the_last_digit(repository: Path
         for name in ("loss", "val_loss"):
             history = {point.step: point.value for point in client.get_metric_history(run.info.run_id, name)}
             assert {int(row["epoch"]): float(row[name]) for row in points} == history
+
+
+def test_what_the_store_lacks_of_a_revision_is_said_with_the_command_that_writes_it(
+    repository: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(clone_of(repository, tmp_path / "clone"))
+    shutil.copy(empty_store, "mlflow.db")
+    with pytest.raises(InputError, match=r"^HEAD: nothing of this revision in sqlite:///"):
+        show("HEAD")
+    lines = [f"HEAD: {task}: its run is not in the store; `{COMMAND} HEAD` writes it" for task in TASKS]
+    assert capsys.readouterr().err.splitlines() == lines
+
+    sync([])
+    (run,) = search("segmenter")
+    mlflow.MlflowClient().set_tag(run.info.run_id, "metrics_md5", "of another evaluation")
+    mlflow.delete_run(search("classifier")[0].info.run_id)
+    capsys.readouterr()
+    show("HEAD")
+    said = capsys.readouterr()
+    assert said.out.startswith(f"run         {run.info.run_id}")
+    assert said.err.splitlines() == ["HEAD: segmenter: the store has another evaluation of this checkpoint", lines[1]]
 
 
 def test_show_leads_from_a_checkpoint_and_from_a_run_to_all_that_made_it(

@@ -66,7 +66,7 @@ def test_eight_trainings_at_once_on_a_new_store_leave_eight_whole_runs(
         (model,) = run.outputs.model_outputs
         assert mlflow.pyfunc.load_model(f"models:/{model.model_id}").metadata.run_id == run.info.run_id
     names = {experiment.name for experiment in mlflow.search_experiments()}
-    assert names == {"Default", "pets-classifier"}
+    assert names == {"Default", "pets-classifier", "pets-segmenter"}
     if kind == "sqlite":
         with sqlite3.connect("mlflow.db") as database:
             assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

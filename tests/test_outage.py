@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -70,6 +71,17 @@ def test_a_store_that_stays_away_does_not_keep_a_training_from_its_end_and_sync_
     assert [step for step, _ in logged(run, "loss")] == list(range(1, EPOCHS + 1)), "every epoch once"
     assert run.data.tags["origin"] == "python -m pipeline.train"
     assert not list((prepared / ".training").iterdir())
+
+
+def test_a_store_that_never_answers_stalls_no_epoch(server: MlflowServer, prepared: Path) -> None:
+    write_params(prepared, **tiny(train_classifier={"epochs": EPOCHS}))
+    process = start_stage(prepared, "train", "classifier", MLFLOW_HTTP_REQUEST_TIMEOUT="600")
+    read_until(process, "epoch 1/")
+    with server.hanging():
+        threading.Timer(60, process.kill).start()  # a training that waits for the answer prints no more
+        read_until(process, f"epoch {EPOCHS}/")
+    process.communicate()
+    assert [step for step, _ in logged(only_run("classifier"), "loss")] == list(range(1, EPOCHS + 1))
 
 
 def test_an_evaluation_without_the_store_is_done_and_said(

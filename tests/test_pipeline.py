@@ -179,5 +179,5 @@ def test_an_experiment_in_a_temporary_folder_runs_what_it_must_and_leaves_its_ru
     assert run.data.metrics["test_mean_iou"] >= 0
     files = {file.name for file in (repository / "mlartifacts").rglob("*") if run.info.run_id in str(file)}
     assert {"classes.csv", "worst.png"} <= files
-    (used,) = run.inputs.dataset_inputs
+    used = run.inputs.dataset_inputs[0]
     assert (repository / "data/prepared/segmenter").as_uri() in used.dataset.source

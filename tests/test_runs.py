@@ -1,8 +1,10 @@
 """A run at work: how it ends, who may go on with it, and what becomes of one that died. On both stores."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import pytest
 from filelock import Timeout
 
@@ -15,6 +17,7 @@ from pipeline.train import train
 from tests.project import start_stage, tiny, write_params
 from tests.training import logged, only_run, runs
 
+OUTPUTS = ("data_md5", "model_md5", "history_md5")
 SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
 
 
@@ -43,6 +46,31 @@ def test_a_run_that_waits_for_sync_goes_when_its_training_has_another(prepared: 
     evaluate("classifier")
     assert only_run("classifier").info.run_id != waiting.run_id
     assert not waiting.note.exists()
+
+
+@pytest.mark.parametrize("store_has_it", [True, False], ids=["deleted", "of another store"])
+def test_a_run_that_waits_for_sync_and_is_gone_is_forgotten(prepared: Path, store_has_it: bool) -> None:
+    train("classifier")
+    finished = only_run("classifier")
+    with start_some_run() as waiting:
+        mlflow.delete_run(waiting.run_id)
+    note = waiting.note if store_has_it else waiting.note.with_stem("0" * 32)
+    note.write_text(json.dumps({name: finished.data.tags[name] for name in OUTPUTS}))
+    evaluate("classifier")
+    assert "test_accuracy" in only_run("classifier").data.metrics
+    assert not note.exists()
+
+
+def test_dead_runs_of_both_tasks_are_closed_by_the_next_start_and_those_of_other_machines_are_not(store: Path) -> None:
+    dead = open_run(replace(SOME_TRAINING, task="segmenter"), "CPU")
+    dead.alive.release()  # as the system does for a killed process
+    elsewhere = open_run(SOME_TRAINING, "CPU")
+    elsewhere.alive.release()
+    elsewhere.lock.unlink()  # it lies on the other machine
+    with start_some_run() as at_work:
+        assert only_run("segmenter").info.status == "KILLED"
+        states = {run.info.run_id: run.info.status for run in runs("classifier")}
+        assert states == {elsewhere.run_id: "RUNNING", at_work.run_id: "RUNNING"}
 
 
 def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:

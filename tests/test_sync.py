@@ -1,4 +1,7 @@
-"""Every way to obtain a checkpoint leaves one finished run for it; what the store lacks, `sync` writes from DVC."""
+"""Every way to obtain a checkpoint leaves one finished run for it; what the store lacks, `sync` writes from DVC.
+
+What any store must do is asked of both, sqlite and a server.
+"""
 
 import hashlib
 import shutil
@@ -7,11 +10,17 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
+from mlflow.entities import ViewType
 
+from pipeline.evaluate import evaluate
 from pipeline.stage import TASKS, InputError
-from pipeline.tracking.revisions import all_commits
+from pipeline.tracking.revisions import all_commits, experiments, git
+from pipeline.tracking.search import search
+from pipeline.tracking.store import store_uri
 from pipeline.tracking.sync import sync
-from tests.project import clone_of, commit_all, finished_runs, run_in
+from tests.project import clone_of, finished_runs, run_in
+
+FORCED = ("dvc", "repro", "--force", "--single-item", "train_classifier")
 
 
 @pytest.fixture
@@ -22,14 +31,35 @@ def project(repository: Path, empty_store: Path, tmp_path: Path, monkeypatch: py
     return Path.cwd()
 
 
+@pytest.fixture(params=["sqlite", "server"])
+def project_and_store(request: pytest.FixtureRequest, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`project`, once with its own store and once with an empty `mlflow server` on PostgreSQL."""
+    if request.param == "server":
+        server = request.getfixturevalue("mlflow_server")
+        server.empty()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    return project
+
+
+def stored() -> list[mlflow.entities.Run]:
+    """The finished runs in the store of the working directory, the segmenter's first."""
+    return [run for task in TASKS for run in search(task, "attributes.status = 'FINISHED'")]
+
+
 def models() -> list[str]:
     """The checkpoints of the finished runs, by md5."""
-    return [run.data.tags["model_md5"] for run in finished_runs(Path.cwd())]
+    return [run.data.tags["model_md5"] for run in stored()]
 
 
-def locked_models() -> list[str]:
-    """The checkpoints that dvc.lock names, by md5."""
-    stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
+def everything() -> str:
+    """All that the store says of runs, experiments and versions."""
+    runs = [run.to_dictionary() for task in TASKS for run in search(task, view=ViewType.ALL)]
+    return str(runs + [dict(found) for found in (*mlflow.search_experiments(), *mlflow.search_model_versions())])
+
+
+def locked_models(lock: str = "") -> list[str]:
+    """The checkpoints that a dvc.lock names, by md5; that of the working directory if none is given."""
+    stages = yaml.safe_load(lock or Path("dvc.lock").read_text())["stages"]
     outs = [out for task in TASKS for out in stages[f"train_{task}"]["outs"]]
     return [out["md5"] for out in outs if out["path"].endswith(".keras")]
 
@@ -39,16 +69,12 @@ def digest() -> str:
     return hashlib.sha256(Path("mlflow.db").read_bytes()).hexdigest()
 
 
-def files_of(runs: list[mlflow.entities.Run]) -> list[Path]:
-    return [path for run in runs for path in Path("mlartifacts").rglob(f"{run.info.run_id}/**/*.png")]
-
-
 def test_sync_writes_what_the_store_lacks_and_then_nothing(
-    project: Path, repository: Path, capsys: pytest.CaptureFixture
+    project_and_store: Path, repository: Path, capsys: pytest.CaptureFixture
 ) -> None:
     sync([])
     assert capsys.readouterr().out.splitlines()[-1] == "2 trainings in dvc.lock, 2 of them in the store"
-    restored, original = finished_runs(project), finished_runs(repository)
+    restored, original = stored(), finished_runs(repository)
     assert models() == locked_models()
     for run in restored:
         (model,) = [one for one in original if one.data.tags["model_md5"] == run.data.tags["model_md5"]]
@@ -57,16 +83,17 @@ def test_sync_writes_what_the_store_lacks_and_then_nothing(
         kept = ("data_md5", "history_md5", "metrics_md5", "plots_md5", "champion")
         assert {name: run.data.tags[name] for name in kept} == {name: model.data.tags[name] for name in kept}
         assert (run.data.tags["origin"], run.data.tags["restored_from"]) == ("restored from DVC", "work tree")
-        assert mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db").list_artifacts(run.info.run_id, "evaluation")
+        grid = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="evaluation/samples.png")
+        assert Path(grid).read_bytes().startswith(b"\x89PNG")
 
-    before = digest()
+    before, files = everything(), digest()
     sync([])
-    assert digest() == before
+    assert (everything(), digest()) == (before, files)
 
 
-def test_sync_brings_back_a_deleted_run_and_what_was_a_version_stays_one(project: Path) -> None:
+def test_sync_brings_back_a_deleted_run_and_what_was_a_version_stays_one(project_and_store: Path) -> None:
     sync([])
-    client = mlflow.MlflowClient(f"sqlite:///{project}/mlflow.db")
+    client = mlflow.MlflowClient()
     champion = client.get_model_version_by_alias("pets-classifier", "champion")
     client.delete_run(champion.run_id)
     sync([])
@@ -75,10 +102,10 @@ def test_sync_brings_back_a_deleted_run_and_what_was_a_version_stays_one(project
     assert sorted(models()) == sorted(locked_models())
 
 
-def test_a_forced_repro_leaves_the_one_run(project: Path) -> None:
+def test_a_forced_repro_leaves_the_one_run(project_and_store: Path) -> None:
     sync([])
     before = models()
-    done = run_in(project, "dvc", "repro", "--force", "--single-item", "train_classifier")
+    done = run_in(project_and_store, *FORCED, MLFLOW_TRACKING_URI=store_uri())
     assert "stays the only run of it" in done.stdout
     assert models() == before
 
@@ -88,7 +115,7 @@ def test_an_experiment_in_the_work_tree_of_a_branch_leaves_its_run_and_a_lost_st
 ) -> None:
     run_in(project, "git", "switch", "--quiet", "--create", "idea")
     run_in(project, "dvc", "exp", "run", "--name", "bold", "-S", "train_classifier.seed=5")
-    (run,) = finished_runs(project)
+    (run,) = stored()
     assert run.data.tags["model_md5"] in locked_models()
     assert (run.data.tags["origin"], run.data.tags["dvc_experiment"]) == ("dvc exp run", "bold")
     assert run.data.tags["uncommitted"] == "params.yaml"
@@ -98,7 +125,7 @@ def test_an_experiment_in_the_work_tree_of_a_branch_leaves_its_run_and_a_lost_st
     shutil.rmtree("mlartifacts")
     shutil.copy(empty_store, "mlflow.db")
     sync(all_commits())
-    (bold,) = [run for run in finished_runs(project) if run.data.tags.get("dvc_experiment") == "bold"]
+    (bold,) = [run for run in stored() if run.data.tags.get("dvc_experiment") == "bold"]
     assert bold.data.metrics == run.data.metrics
     assert (
         bold.data.tags["mlflow.source.git.commit"]
@@ -107,6 +134,13 @@ def test_an_experiment_in_the_work_tree_of_a_branch_leaves_its_run_and_a_lost_st
     before = digest()
     sync(all_commits())
     assert digest() == before
+
+
+def test_what_is_only_stashed_is_no_commit(project: Path) -> None:
+    run_in(project, "git", "rm", "--quiet", "--cached", "dvc.lock")
+    run_in(project, "git", "commit", "--quiet", "--amend", "--message", "no outputs")
+    run_in(project, "git", "stash", "--quiet", "--include-untracked")
+    assert all_commits() == list(experiments())
 
 
 def test_outputs_that_are_nowhere_are_named_and_the_others_written(
@@ -128,7 +162,7 @@ def test_files_that_are_not_those_of_dvc_lock_are_not_logged_as_if_they_were(
     Path("data/history/classifier.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy\n1,0,1,0,1\n")
     with pytest.raises(InputError):
         sync([])
-    assert "work tree: classifier: the files are not those that dvc.lock names" in capsys.readouterr().err
+    assert "work tree: classifier: data/history/classifier.csv is not what dvc.lock names" in capsys.readouterr().err
     assert models() == [locked_models()[0]]
 
 
@@ -141,12 +175,41 @@ def test_a_checkpoint_of_earlier_data_waits_for_its_training(project: Path) -> N
     assert models() == []
 
 
-def test_a_restored_run_names_its_commit_only_if_that_has_the_code_which_trained(project: Path) -> None:
-    Path("pipeline/train.py").write_text("# not what trained\n")
-    commit_all(project, "other code, not yet run")
-    sync([])
-    names = {run.data.tags["mlflow.source.git.commit"] for run in finished_runs(project)}
-    assert names == {"unknown, the code in work tree is not what dvc.lock names"}
+@pytest.mark.parametrize("by", ["sync", "evaluate"])
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [("pipeline/train.py", "import keras\n", "import keras  # edited\n"), ("params.yaml", "seed: 1337", "seed: 77")],
+)
+def test_a_restored_run_names_a_commit_only_if_that_has_the_code_and_the_parameters_which_trained(
+    project: Path, by: str, path: str, before: str, after: str
+) -> None:
+    text = Path(path).read_text()
+    assert before in text
+    Path(path).write_text(text.replace(before, after))
+    sync([]) if by == "sync" else evaluate("classifier")
+    tags = [run.data.tags for run in stored()]
+    names = {tag["mlflow.source.git.commit"] for tag in tags}
+    assert names == {"unknown, code or parameters in work tree are not those that dvc.lock names"}
+    assert not any("uncommitted" in tag for tag in tags)
+
+
+def test_a_training_whose_metrics_are_nowhere_is_written_without_them(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    Path("data/metrics/classifier.json").unlink()
+    for _ in range(2):
+        sync([])
+        said = capsys.readouterr()
+        assert "work tree: classifier, its evaluation: data/metrics/classifier.json is neither in" in said.err
+        assert said.out.splitlines()[-1] == "2 trainings in dvc.lock, 2 of them in the store"
+    assert models() == locked_models()
+
+
+@pytest.mark.parametrize("lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess: {}}", "{"])
+def test_a_dvc_lock_of_another_layout_holds_no_training(project: Path, lock: str) -> None:
+    Path("dvc.lock").write_text(lock)
+    sync(["HEAD"])
+    assert models() == locked_models(git("show", "HEAD:dvc.lock"))
 
 
 def test_what_is_no_revision_is_one_line_before_any_work(project: Path) -> None:

@@ -1,5 +1,6 @@
 """One run per training, live while it works, whole when it ends, tied to DVC's outputs by their md5. On both stores."""
 
+import json
 from pathlib import Path
 
 import mlflow
@@ -97,12 +98,15 @@ def test_commit_and_patch_of_the_run_are_the_code_and_the_parameters_that_traine
     assert (Path("pipeline/old.py").read_text(), Path("pipeline/new.py").read_text()) == ("a = 2\n", "b = 3\n")
 
 
-def test_the_run_names_the_prepared_data_as_its_input(store: Path) -> None:
+def test_the_run_names_the_prepared_pictures_that_it_learns_from_as_its_inputs(store: Path) -> None:
     train("segmenter")
-    (used,) = only_run("segmenter").inputs.dataset_inputs
-    md5 = content_md5(Path("data/prepared/segmenter"))
-    assert (used.dataset.name, used.dataset.digest) == ("pets-segmenter", md5)
-    assert (store / "data/prepared/segmenter").as_uri() in used.dataset.source
+    md5, found = content_md5(Path("data/prepared/segmenter")), {}
+    for used in only_run("segmenter").inputs.dataset_inputs:
+        assert used.dataset.digest == md5
+        assert (store / "data/prepared/segmenter").as_uri() in used.dataset.source
+        (context,) = [tag.value for tag in used.tags]
+        found[used.dataset.name] = (context, json.loads(used.dataset.profile)["num_rows"])
+    assert found == {"pets-segmenter train": ("training", 10), "pets-segmenter validation": ("validation", 4)}
 
 
 def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(store: Path) -> None:
@@ -166,10 +170,12 @@ def test_a_changed_evaluation_replaces_the_figures_of_the_run(store: Path) -> No
     train("classifier")
     evaluate("classifier")
     before = only_run("classifier")
+    mlflow.MlflowClient().set_tag(before.info.run_id, "mlflow.note.content", "mine")
     write_params(store, **tiny(evaluate_classifier={"seed": 5}))
     evaluate("classifier")
     after = only_run("classifier")
     assert after.data.tags["metrics_md5"] == content_md5(Path("data/metrics/classifier.json"))
     assert after.data.tags["metrics_md5"] != before.data.tags["metrics_md5"]
+    assert after.data.tags["mlflow.note.content"] == "mine", "what a person wrote stays"
     written = pd.read_json("data/metrics/classifier.json", typ="series", precise_float=True)
     assert after.data.metrics["test_roc_auc_low"] == written["roc_auc_low"]

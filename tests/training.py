@@ -96,5 +96,5 @@ def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0
     Path(f"data/metrics/{task}.json").write_text(json.dumps({"accuracy": 1 - val_loss}))
     Path(f"data/plots/{task}/roc.csv").write_text("false_positive_rate,true_positive_rate")
     training = Training(task, {"architecture": "tiny", "epochs": 1, "seed": seed}, data_md5).finished()
-    record(training, evaluation_in_files(task))
+    record(training, evaluation_in_files(task), {})
     return find_training(training)

@@ -11,6 +11,10 @@ from pydantic import ValidationError
 
 from pipeline.params import Params
 from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, content_md5
+from pipeline.tracking.revisions import Revision, is_unedited
+
+GIT_COMMIT = "mlflow.source.git.commit"
+ACTIONS = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA", "GITHUB_EVENT_PATH")
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ class Training:
 
 def training_in_lock(task: str, stages: dict[str, Any]) -> Training | None:
     """The training that the `stages` of a dvc.lock hold; None where there is none, or only one of earlier data."""
-    section = f"train_{task}"
-    if section not in stages or "preprocess" not in stages:
-        return None
+    with suppress(KeyError):  # no such stage, or another layout, as an older revision may have
+        return _training(task, f"train_{task}", stages)
+    return None
+
+
+def _training(task: str, section: str, stages: dict[str, Any]) -> Training | None:
     stage, prepared = stages[section], {entry["path"]: entry["md5"] for entry in stages["preprocess"]["outs"]}
     params = stage["params"]["params.yaml"][section]
     with suppress(ValidationError):  # an older revision may have had other parameters
@@ -79,21 +86,32 @@ def evaluation_in_files(task: str, folder: Path = Path()) -> dict[str, str]:
 
 
 def origin_tags() -> dict[str, str]:
-    """How a training that starts now comes about: the command, DVC's experiment, the commit and pull request in CI."""
+    """How a training that starts now came about: the command, DVC's experiment, the commit and pull request in CI."""
     environment, experiment = os.environ, os.environ.get("DVC_EXP_NAME", "")
     command = "dvc exp run" if experiment else "dvc repro" if "DVC_STAGE" in environment else "python -m pipeline.train"
-    tags = {"origin": f"{command} in CI" if environment.get("CI") else command, "dvc_experiment": experiment}
+    place = "" if environment.get("CI", "false") == "false" else " in CI"
+    tags = {"origin": command + place, "dvc_experiment": experiment}
     return {name: value for name, value in (tags | _ci_tags()).items() if value}
+
+
+def restored_tags(revision: Revision, task: str) -> dict[str, str]:
+    """How a run came about that is written from a revision's outputs. Its code may have been edited since."""
+    tags = {"origin": "restored from DVC", "restored_from": revision.name}
+    if not is_unedited(revision, task):
+        tags[GIT_COMMIT] = f"unknown, code or parameters in {revision.name} are not those that dvc.lock names"
+    elif revision.commit:
+        tags[GIT_COMMIT] = revision.commit
+    return tags | ({"dvc_experiment": revision.name} if revision.is_experiment else {})
 
 
 def _ci_tags() -> dict[str, str]:
     """The commit and the pull request that GitHub Actions works on. It checks out a merge of the two branches."""
-    if "GITHUB_ACTIONS" not in os.environ:
+    if not all(name in os.environ for name in ACTIONS):
         return {}
-    repository = f"{os.environ['GITHUB_SERVER_URL']}/{os.environ['GITHUB_REPOSITORY']}"
-    pull_request = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text()).get("pull_request")
+    server, repository, run_id, commit, event = (os.environ[name] for name in ACTIONS)
+    pull_request, page = json.loads(Path(event).read_text()).get("pull_request"), f"{server}/{repository}"
     return {
-        "ci_commit": pull_request["head"]["sha"] if pull_request else os.environ["GITHUB_SHA"],
-        "ci_pull_request": f"{repository}/pull/{pull_request['number']}" if pull_request else "",
-        "ci_run": f"{repository}/actions/runs/{os.environ['GITHUB_RUN_ID']}",
+        "ci_commit": pull_request["head"]["sha"] if pull_request else commit,
+        "ci_pull_request": f"{page}/pull/{pull_request['number']}" if pull_request else "",
+        "ci_run": f"{page}/actions/runs/{run_id}",
     }

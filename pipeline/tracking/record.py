@@ -8,39 +8,30 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.stage import METRICS, PLOTS, root
-from pipeline.tracking.lineage import Training, evaluation_in_files, training_in_lock
+from pipeline.tracking.lineage import Training, evaluation_in_files, restored_tags, training_in_lock
 from pipeline.tracking.registry import register
-from pipeline.tracking.revisions import work_tree_stages
+from pipeline.tracking.revisions import work_tree
 from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.search import drop_repeat, find_training, search, settle_training
 from pipeline.tracking.store import StoreError, connect, store_faults, store_lock
 from pipeline.tracking.tracked import local_file, measured, warn
-from pipeline.tracking.views import experiment_links, experiment_tags, run_links
+from pipeline.tracking.views import LINKS, experiment_links, experiment_tags, run_links
 
 NOTE = "mlflow.note.content"
 
 
-def record(
-    training: Training,
-    evaluation: dict[str, str],
-    tags: dict[str, str] | None = None,
-    folder: Path = Path(),
-) -> None:
+def record(training: Training, evaluation: dict[str, str], tags: dict[str, str], folder: Path = Path()) -> None:
     """Write what the store lacks of a finished training and its evaluation, from a folder laid out like the repository.
 
     evaluation: the md5s of its metrics and plots, as tags; empty where there is none. tags: of the run, if it is made
     here. Raises StoreError.
     """
     with store_faults(), store_lock():
-        run, unfinished = settle_training(training), noted_run(training)
-        if run is None:
-            restored = {"origin": "restored from DVC"} | (tags or {})
-            with resume_run(training, unfinished) or start_run(training, restored, folder) as tracked:
+        if settle_training(training) is None:
+            with resume_run(training, noted_run(training)) or start_run(training, tags, folder) as tracked:
                 tracked.complete(folder)
-            run = find_training(training)
-        elif unfinished:
-            drop_repeat(unfinished, run.info.run_id)
-            local_file(unfinished, "json").unlink()
+        run = find_training(training)
+        _forget_noted_run(training, run.info.run_id)
         if evaluation.items() - run.data.tags.items():
             _log_evaluation(run, training, evaluation, folder)
         if evaluation:
@@ -51,11 +42,11 @@ def record(
 def record_evaluation(training: Training) -> None:
     """Record a training and its evaluation, whose outputs lie in the working directory. Warns if the store is away."""
     try:
-        training = training.finished()
-        locked = training_in_lock(training.task, work_tree_stages())
+        training, here = training.finished(), work_tree()
+        locked = training_in_lock(training.task, here.stages)
         if locked and locked.tags == training.tags:
             training = locked  # params.yaml may have been edited since
-        record(training, evaluation_in_files(training.task))
+        record(training, evaluation_in_files(training.task), restored_tags(here, training.task))
     except StoreError as error:
         warn(error)
 
@@ -77,6 +68,16 @@ def noted_run(training: Training) -> str | None:
     return None
 
 
+def _forget_noted_run(training: Training, kept: str) -> None:
+    """Delete the run that waited to be completed, if the store has it: the training has another."""
+    noted = noted_run(training)
+    if noted and search(training.task, f"attributes.run_id = '{noted}'"):
+        drop_repeat(noted, kept)
+    if noted:
+        local_file(noted, "json").unlink()
+        local_file(noted, "lock").unlink(missing_ok=True)
+
+
 def _log_evaluation(run: Run, training: Training, evaluation: dict[str, str], folder: Path) -> None:
     """Test metrics as test_NAME, of the run and its model; plots and grids as artifacts; a description."""
     client, run_id = mlflow.MlflowClient(), run.info.run_id
@@ -84,7 +85,9 @@ def _log_evaluation(run: Run, training: Training, evaluation: dict[str, str], fo
     values = {f"test_{name}": float(value) for name, value in scores.items()}
     client.log_batch(run_id, metrics=measured(values, model_id=run.outputs.model_outputs[-1].model_id))
     client.log_artifacts(run_id, str(folder / PLOTS / training.task), "evaluation")
-    for name, value in ({NOTE: describe(run, training, scores)} | evaluation).items():  # these say that all is there
+    if run.data.tags.get(NOTE, LINKS).startswith(LINKS):  # else a person has written another
+        client.set_tag(run_id, NOTE, describe(run, training, scores))
+    for name, value in evaluation.items():  # these say that all is there
         client.set_tag(run_id, name, value)
 
 

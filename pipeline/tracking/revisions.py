@@ -4,12 +4,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
 
 from pipeline.stage import InputError
 
@@ -30,11 +32,10 @@ class Revision:
 def git(*arguments: str, **variables: str) -> str:
     """What a git command prints; nothing where it fails, as outside a repository. variables: of its environment."""
     try:
-        environment = os.environ | variables
-        done = subprocess.run(["git", *arguments], env=environment, capture_output=True, text=True, errors="replace")
+        done = subprocess.run(["git", *arguments], env=os.environ | variables, capture_output=True)
     except FileNotFoundError:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""  # line ends as they are
 
 
 def uncommitted() -> tuple[list[str], str]:
@@ -48,16 +49,24 @@ def uncommitted() -> tuple[list[str], str]:
         return names, git(*plain, "--binary", "HEAD", **index)
 
 
-def code_matches(revision: Revision, stage: str) -> bool:
-    """Whether the code of a revision is the code that its dvc.lock names for a stage. It may have been edited since."""
-    named = {entry["path"]: entry["md5"] for entry in revision.stages[stage]["deps"] if entry["path"].endswith(".py")}
-    return all(hashlib.md5(_file_at(revision, path).encode()).hexdigest() == md5 for path, md5 in named.items())
+def is_unedited(revision: Revision, task: str) -> bool:
+    """Whether a revision has the code and the parameters that its dvc.lock names for a training and its data."""
+    with suppress(YAMLFileCorruptedError, KeyError):  # KeyError: a stage that is in only one of the two
+        params = parse_yaml(_file_at(revision, "params.yaml"), "params.yaml")
+        for name in ("download", "preprocess", f"train_{task}"):
+            stage = revision.stages[name]
+            code = {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}
+            found = {path: hashlib.md5(_file_at(revision, path).encode()).hexdigest() for path in code}
+            if (code, stage["params"]["params.yaml"][name]) != (found, params[name]):
+                return False
+        return True
+    return False
 
 
 def _file_at(revision: Revision, path: str) -> str:
     if revision.commit:
         return git("show", f"{revision.commit}:./{path}")
-    return Path(path).read_text("utf-8") if Path(path).exists() else ""
+    return Path(path).read_bytes().decode(errors="replace") if Path(path).exists() else ""
 
 
 def experiments() -> dict[str, str]:
@@ -66,9 +75,10 @@ def experiments() -> dict[str, str]:
     return {ref.split("/")[-1]: commit for commit, ref in refs if ref.count("/") == 4}  # refs/exps/12/34.../NAME
 
 
-def work_tree_stages() -> dict[str, Any]:
-    """Of the dvc.lock that lies here; none where there is no such file."""
-    return _stages(Path(LOCK).read_text(encoding="utf-8"), "work tree") if Path(LOCK).exists() else {}
+def work_tree() -> Revision:
+    """What lies here, whether committed or not."""
+    text = Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).exists() else ""
+    return Revision("work tree", "", _stages(text, "work tree"))
 
 
 def revision(name: str) -> Revision | None:
@@ -84,19 +94,19 @@ def revisions(wanted: list[str]) -> list[Revision]:
     for name, there in found.items():
         if there is None:
             raise InputError(f"{name}: no commit, branch, tag or experiment of this repository")
-    return [Revision("work tree", "", work_tree_stages()), *found.values()]
+    return [work_tree(), *found.values()]
 
 
 def all_commits() -> list[str]:
-    """Experiments by name, then every commit that changed dvc.lock, from all branches, the newest first."""
-    named = experiments()
-    commits = git("log", "--all", "--full-history", "--format=%h", "--", LOCK).split()
-    return [*named, *commits]
+    """Experiments by name, then the commits of HEAD, branches and tags that changed dvc.lock, the newest first."""
+    places = ("HEAD", "--branches", "--tags", "--remotes")  # a stash is in none, nor is what DVC stashes
+    return [*experiments(), *git("rev-list", *places, "--full-history", "--abbrev-commit", "--", LOCK).split()]
 
 
 def _stages(text: str, name: str) -> dict[str, Any]:
     try:
-        return (yaml.load(text, yaml.CSafeLoader) or {}).get("stages", {})  # safe_load takes six times as long
+        lock = yaml.load(text, yaml.CSafeLoader)  # safe_load takes six times as long
     except yaml.YAMLError as error:
         print(f"{name}: {LOCK} is left out, it is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
-        return {}
+        lock = None
+    return (lock.get("stages") or {}) if isinstance(lock, dict) else {}

@@ -1,6 +1,5 @@
 """Runs: started for a training, resumed, or ended for one that died."""
 
-import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,20 +10,12 @@ from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 from mlflow.tracking.context.registry import resolve_tags
 
-from pipeline.stage import PREPARED, root
-from pipeline.tracking.lineage import Training, origin_tags
+from pipeline.stage import PREPARED, TASKS, root
+from pipeline.tracking.lineage import GIT_COMMIT, Training, origin_tags
 from pipeline.tracking.revisions import uncommitted
 from pipeline.tracking.search import search
 from pipeline.tracking.store import connect, store_faults, store_lock
 from pipeline.tracking.tracked import TrackedRun, local_file
-
-GIT_COMMIT = "mlflow.source.git.commit"
-PLACE = "started_in"
-
-
-def place() -> str:
-    """This repository on this machine: whose runs may be closed from here."""
-    return f"{socket.gethostname()}:{root()}".replace("'", "_")  # the filter language knows no quote in a quote
 
 
 def open_run(training: Training, device: str, run_id: str | None = None) -> TrackedRun:
@@ -33,15 +24,15 @@ def open_run(training: Training, device: str, run_id: str | None = None) -> Trac
     device: what it computes on, for people. Raises StoreError if the store cannot be used.
     """
     with store_faults(), store_lock():
-        close_dead_runs(training.task)
+        close_dead_runs()
         return resume_run(training, run_id) or start_run(training, origin_tags() | {"device": device})
 
 
-def close_dead_runs(task: str) -> None:
+def close_dead_runs() -> None:
     """End the runs of this repository whose process went without ending them: killed, or without a store."""
-    for run in search(task, f"attributes.status = 'RUNNING' and tags.{PLACE} = '{place()}'"):
+    for run in (run for task in TASKS for run in search(task, "attributes.status = 'RUNNING'")):
         lock = local_file(run.info.run_id, "lock")
-        if not local_file(run.info.run_id, "json").exists():
+        if lock.exists():  # else it is at work elsewhere
             with suppress(Timeout), FileLock(lock, blocking=False):
                 mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
                 lock.unlink()
@@ -65,21 +56,25 @@ def start_run(training: Training, tags: dict[str, str], folder: Path = Path()) -
     client = mlflow.MlflowClient()
     name = " ".join(filter(None, (training.params["architecture"], tags.get("dvc_experiment"))))
     files, patch = ([], "") if GIT_COMMIT in tags else uncommitted()
-    tags = resolve_tags() | training.tags | {PLACE: place()} | tags
+    tags = resolve_tags() | {"mlflow.source.name": "pipeline/train.py"} | training.tags | tags
     if files:
         tags["uncommitted"] = ", ".join(files)
     run_id = client.create_run(connect(training.task), tags=tags, run_name=name).info.run_id
     tracked = TrackedRun(training, run_id)
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in training.params.items()])
-    client.log_inputs(run_id, [_dataset(training, folder)])
+    client.log_inputs(run_id, _datasets(training, folder))
     if patch:
         client.log_text(run_id, patch, "uncommitted.patch")
     return tracked
 
 
-def _dataset(training: Training, folder: Path) -> DatasetInput:
-    """The prepared pictures: the table of samples, under the md5 by which DVC has all of them."""
+def _datasets(training: Training, folder: Path) -> list[DatasetInput]:
+    """The pictures of two splits: the table of samples, under the md5 by which DVC has the prepared pictures of all."""
     samples = pd.read_csv(folder / PREPARED / training.task / "samples.csv", keep_default_na=False)
     source = LocalArtifactDatasetSource((root() / PREPARED / training.task).as_uri())
-    data = mlflow.data.from_pandas(samples, source=source, name=f"pets-{training.task}", digest=training.data_md5)
-    return DatasetInput(Dataset.from_dictionary(data.to_dict()), [InputTag("mlflow.data.context", "training")])
+    inputs = []
+    for split, context in (("train", "training"), ("validation", "validation")):
+        rows, name = samples[samples["split"] == split], f"pets-{training.task} {split}"
+        data = mlflow.data.from_pandas(rows, source=source, name=name, digest=training.data_md5)
+        inputs.append(DatasetInput(Dataset.from_dictionary(data.to_dict()), [InputTag("mlflow.data.context", context)]))
+    return inputs

@@ -1,5 +1,6 @@
 """Runs are found by what dvc.lock names, never by an id: a training has one finished run, whatever happened to it."""
 
+import sys
 from pathlib import Path
 
 import mlflow
@@ -7,8 +8,8 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from pipeline.stage import TASKS, InputError, content_md5
-from pipeline.tracking.lineage import Training, training_in_lock
-from pipeline.tracking.revisions import revision
+from pipeline.tracking.lineage import Training, evaluation_in_lock, training_in_lock
+from pipeline.tracking.revisions import Revision, revision
 from pipeline.tracking.store import connect, store_uri, without_secrets
 
 
@@ -54,29 +55,42 @@ def named_runs(name: str) -> dict[str, list[Run]]:
     """The runs that a name means, by task. Raises InputError if there is none.
 
     name: a commit, branch or experiment in DVC, for the runs of its checkpoints; a run's id (six characters of it are
-    enough) or name; an md5 from dvc.lock; a file such as data/models/classifier.keras; a model in the registry:
-    models:/pets-classifier@champion.
+    enough), name or experiment; an md5 from dvc.lock; a file such as data/models/classifier.keras; a model in the
+    registry: models:/pets-classifier@champion.
     """
-    found = _runs_of_revision(name)
+    known = {task: search(task) for task in TASKS}
+    held = revision(name)
+    found = _runs_of_revision(held) if held else {}
     if not found:
         wanted = _resolved(name)
-        found = {task: runs for task in TASKS if (runs := [run for run in search(task) if wanted in _names(run)])}
+        found = {task: named for task in TASKS if (named := [run for run in known[task] if wanted in _names(run)])}
     if not found:
-        raise InputError(f"{name}: no revision, run id, run name or md5 in {without_secrets(store_uri())}")
+        store = without_secrets(store_uri())
+        lacks = "nothing of this revision" if held else "no revision, run id, run name or md5"
+        raise InputError(f"{name}: {lacks} in {store}")
     return found
 
 
-def _runs_of_revision(name: str) -> dict[str, list[Run]]:
-    found = revision(name)
-    trainings = {task: training_in_lock(task, found.stages) for task in TASKS} if found else {}
-    return {task: [run] for task, training in trainings.items() if training and (run := find_training(training))}
+def _runs_of_revision(held: Revision) -> dict[str, list[Run]]:
+    """With a line on stderr where the store lacks a run, or has another evaluation of its checkpoint."""
+    found = {}
+    for task in TASKS:
+        training = training_in_lock(task, held.stages)
+        run = find_training(training) if training else None
+        if run:
+            found[task] = [run]
+            if evaluation_in_lock(training, held.stages).items() - run.data.tags.items():
+                print(f"{held.name}: {task}: the store has another evaluation of this checkpoint", file=sys.stderr)
+        elif training:
+            remedy = f"`python -m pipeline.tracking sync {held.name}` writes it"
+            print(f"{held.name}: {task}: its run is not in the store; {remedy}", file=sys.stderr)
+    return found
 
 
 def _resolved(name: str) -> str:
     if Path(name).is_file():
         return content_md5(Path(name))
     if name.startswith("models:/"):
-        connect(TASKS[0])
         try:
             return mlflow.models.get_model_info(name).run_id
         except MlflowException as error:
@@ -87,4 +101,4 @@ def _resolved(name: str) -> str:
 def _names(run: Run) -> set[str]:
     md5s = {value for tag, value in run.data.tags.items() if tag.endswith("_md5")}
     ids = {run.info.run_id[:length] for length in range(6, 33)}
-    return md5s | ids | {run.info.run_name}
+    return md5s | ids | {run.info.run_name, run.data.tags.get("dvc_experiment")}

@@ -2,11 +2,10 @@
 
 from mlflow.entities import Run
 
-from pipeline.stage import HISTORY, MODELS, PREPARED, TASKS
-from pipeline.tracking.lineage import training_in_lock
+from pipeline.stage import HISTORY, METRICS, MODELS, PREPARED, TASKS
+from pipeline.tracking.lineage import GIT_COMMIT, training_in_lock
 from pipeline.tracking.registry import CHAMPION, champion_of, versions_of
 from pipeline.tracking.revisions import all_commits, revisions
-from pipeline.tracking.runs import GIT_COMMIT
 from pipeline.tracking.search import named_runs
 
 ORIGIN = ("origin", "restored_from", "dvc_experiment", "ci_commit", "ci_pull_request", "ci_run", "device", "repeats")
@@ -40,6 +39,7 @@ def _lineage(task: str, run: Run, holders: dict[str, list[str]]) -> dict[str, st
         "checkpoint": _file(MODELS / f"{task}.keras", tags.get("model_md5")),
         "history": _file(HISTORY / f"{task}.csv", tags.get("history_md5")),
         "data": _file(PREPARED / task, tags.get("data_md5")),
+        "evaluation": _file(METRICS / f"{task}.json", tags.get("metrics_md5")),
         "code": _code(tags),
         "params": ", ".join(f"{key} {value}" for key, value in sorted(run.data.params.items())),
         "metrics": ", ".join(f"{key} {value:.6g}" for key, value in sorted(run.data.metrics.items())),

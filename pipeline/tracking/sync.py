@@ -1,19 +1,17 @@
 """Write what the store lacks of DVC's outputs: runs, evaluations, versions."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dvc.api import DVCFileSystem
 
-from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, TASKS, InputError
-from pipeline.tracking.lineage import Training, evaluation_in_files, evaluation_in_lock, training_in_lock
+from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, TASKS, InputError, content_md5
+from pipeline.tracking.lineage import Training, evaluation_in_lock, restored_tags, training_in_lock
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
-from pipeline.tracking.revisions import Revision, code_matches, revisions
-from pipeline.tracking.runs import GIT_COMMIT, close_dead_runs
+from pipeline.tracking.revisions import Revision, revisions
+from pipeline.tracking.runs import close_dead_runs
 from pipeline.tracking.store import store_faults, store_lock
 
 
@@ -24,7 +22,7 @@ class Unavailable(Exception):
 def sync(wanted: list[str]) -> None:
     """Write the trainings of the work tree, then of these revisions, each once; a second time nothing is left to write.
 
-    A run shows the first evaluation found. Raises InputError, at the end, if outputs are in no cache or remote.
+    A run shows the first evaluation found. Raises InputError, at the end, if a training is in no cache or remote.
     """
     written: dict[str, bool] = {}
     evaluated: set[str] = set()
@@ -32,61 +30,67 @@ def sync(wanted: list[str]) -> None:
         for task in TASKS:
             training = training_in_lock(task, revision.stages)
             if training and training.condition not in evaluated:
-                evaluation = evaluation_in_lock(training, revision.stages)
-                done = _sync_training(revision, training, evaluation)
-                written[training.condition] = done or written.get(training.condition, False)
-                evaluated |= {training.condition} if done and evaluation else set()
-    for task in TASKS:
-        with store_faults(), store_lock():
-            close_dead_runs(task)
-            print("".join(f"{line}\n" for line in mend(task)), end="")
+                done = _sync_training(revision, training, evaluation_in_lock(training, revision.stages))
+                written[training.condition] = done is not None or written.get(training.condition, False)
+                evaluated |= {training.condition} if done else set()
+    with store_faults(), store_lock():
+        close_dead_runs()
+        for line in (line for task in TASKS for line in mend(task)):
+            print(line)
     found, missing = len(written), len(written) - sum(written.values())
     print(f"{found} trainings in dvc.lock, {found - missing} of them in the store")
     if missing:
         raise InputError(f"{missing} of {found} trainings could not be written, see above")
 
 
-def _sync_training(revision: Revision, training: Training, evaluation: dict[str, str]) -> bool:
-    """Whether the store has it now."""
+def _sync_training(revision: Revision, training: Training, evaluation: dict[str, str]) -> dict[str, str] | None:
+    """The evaluation that the store has now, empty without one; None where not even the training could be had."""
     if is_recorded(training, evaluation):
-        return True
-    tags = {"restored_from": revision.name}
-    if not code_matches(revision, f"train_{training.task}"):
-        tags[GIT_COMMIT] = f"unknown, the code in {revision.name} is not what dvc.lock names"
-    elif revision.commit:
-        tags[GIT_COMMIT] = revision.commit
-    if revision.is_experiment:
-        tags["dvc_experiment"] = revision.name
-    try:
-        with exported(revision, training, evaluation) as folder:
-            record(training, evaluation, tags, folder)
-    except Unavailable as error:
-        print(f"{revision.name}: {training.task}: {error}", file=sys.stderr)
-        return False
-    print(f"{revision.name}: {training.task}: written")
-    return True
-
-
-@contextmanager
-def exported(revision: Revision, training: Training, evaluation: dict[str, str]) -> Iterator[Path]:
-    """A temporary folder with a revision's files, laid out like the repository, from DVC's cache or remote.
-
-    Raises Unavailable where they are not to be had, or are not what dvc.lock names.
-    """
-    task = training.task
-    paths = [PREPARED / task / "samples.csv", MODELS / f"{task}.keras", HISTORY / f"{task}.csv"]
-    paths += [METRICS / f"{task}.json", PLOTS / task] if evaluation else []
+        return evaluation
     files = DVCFileSystem(rev=revision.commit or None)
     with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for path in paths:
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            try:
-                files.get(str(path), str(folder / path), recursive=True)
-            except Exception as error:  # DvcException, DataIndexDirError, OSError and others, by what is missing
-                reason = " ".join(str(error).split())
-                raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {reason}") from None
-        found = training.finished(folder).outputs | (evaluation_in_files(task, folder) if evaluation else {})
-        if found != training.outputs | evaluation:
-            raise Unavailable("the files are not those that dvc.lock names; `dvc checkout` or `dvc repro` mends that")
-        yield folder
+        try:
+            export(files, training_files(training), Path(temporary))
+        except Unavailable as error:
+            print(f"{revision.name}: {training.task}: {error}", file=sys.stderr)
+            return None
+        try:
+            export(files, evaluation_files(training.task, evaluation), Path(temporary))
+        except Unavailable as error:
+            print(f"{revision.name}: {training.task}, its evaluation: {error}", file=sys.stderr)
+            evaluation = {}
+        record(training, evaluation, restored_tags(revision, training.task), Path(temporary))
+    print(f"{revision.name}: {training.task}: recorded")
+    return evaluation
+
+
+def training_files(training: Training) -> dict[Path, str]:
+    """What a training's run is written from, each with the md5 that dvc.lock names, "" for a part of an output."""
+    task, outputs = training.task, training.outputs
+    return {
+        PREPARED / task / "samples.csv": "",
+        MODELS / f"{task}.keras": outputs["model_md5"],
+        HISTORY / f"{task}.csv": outputs["history_md5"],
+    }
+
+
+def evaluation_files(task: str, evaluation: dict[str, str]) -> dict[Path, str]:
+    """The same of an evaluation."""
+    paths = {"metrics_md5": METRICS / f"{task}.json", "plots_md5": PLOTS / task}
+    return {paths[name]: md5 for name, md5 in evaluation.items()}
+
+
+def export(files: DVCFileSystem, md5s: dict[Path, str], folder: Path) -> None:
+    """Copy files of a revision from DVC's cache or remote to a folder laid out like the repository.
+
+    Raises Unavailable for one that is not to be had, or is not what dvc.lock names.
+    """
+    for path, md5 in md5s.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.get(str(path), str(folder / path), recursive=True)
+        except Exception as error:  # DvcException, DataIndexDirError, OSError and others, by what is missing
+            reason = " ".join(str(error).split())
+            raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {reason}") from None
+        if md5 and content_md5(folder / path) != md5:
+            raise Unavailable(f"{path} is not what dvc.lock names; `dvc checkout` or `dvc repro` mends that")

@@ -17,6 +17,7 @@ COMPARED = {  # test metrics with intervals, the one that counts first
 }
 PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "image_size", "seed"]
 TAGS = ["champion", "origin", "dvc_experiment"]
+LINKS = "Curves: "  # with which our descriptions of runs begin
 CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
 
 
@@ -100,4 +101,4 @@ def run_links(experiment_id: str, run_id: str) -> str:
         query = {name: json.dumps(value) for name, value in shown.items()}
         query |= {"plot_metric_keys": json.dumps([metric, f"val_{metric}"]), "x_axis": "step"}
         links.append(f"[{metric}](#/metric?{urlencode(query)})")
-    return f"Curves: {', '.join(links)}"
+    return LINKS + ", ".join(links)
