@@ -27,6 +27,7 @@ ACTIONS = {
             {"origin": "dvc exp run", "dvc_experiment": "bold"},
         ),
         ({"DVC_STAGE": "train_classifier", "CI": "true"}, {"origin": "dvc repro in CI"}),
+        ({"DVC_STAGE": "train_classifier", "CI": ""}, {"origin": "dvc repro"}),
     ],
 )
 def test_the_command_and_the_experiment(

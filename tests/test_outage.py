@@ -78,9 +78,14 @@ def test_a_store_that_never_answers_stalls_no_epoch(server: MlflowServer, prepar
     process = start_stage(prepared, "train", "classifier", MLFLOW_HTTP_REQUEST_TIMEOUT="600")
     read_until(process, "epoch 1/")
     with server.hanging():
-        threading.Timer(60, process.kill).start()  # a training that waits for the answer prints no more
-        read_until(process, f"epoch {EPOCHS}/")
+        patience = threading.Timer(120, process.kill)  # a training that waits for the answer prints no more
+        patience.start()
+        try:
+            read_until(process, f"epoch {EPOCHS}/")
+        finally:
+            patience.cancel()
     process.communicate()
+    assert process.returncode == 0
     assert [step for step, _ in logged(only_run("classifier"), "loss")] == list(range(1, EPOCHS + 1))
 
 

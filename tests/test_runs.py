@@ -48,6 +48,16 @@ def test_a_run_that_waits_for_sync_goes_when_its_training_has_another(prepared: 
     assert not waiting.note.exists()
 
 
+def test_a_run_that_was_completed_before_its_note_went_stays(prepared: Path) -> None:
+    train("classifier")
+    finished = only_run("classifier")
+    note = Path(".training", f"{finished.info.run_id}.json")  # as a kill between the two leaves it
+    note.write_text(json.dumps({name: finished.data.tags[name] for name in OUTPUTS}))
+    evaluate("classifier")
+    assert only_run("classifier").info.run_id == finished.info.run_id
+    assert not note.exists()
+
+
 @pytest.mark.parametrize("store_has_it", [True, False], ids=["deleted", "of another store"])
 def test_a_run_that_waits_for_sync_and_is_gone_is_forgotten(prepared: Path, store_has_it: bool) -> None:
     train("classifier")

@@ -14,7 +14,7 @@ from mlflow.entities import ViewType
 
 from pipeline.evaluate import evaluate
 from pipeline.stage import TASKS, InputError
-from pipeline.tracking.revisions import all_commits, experiments, git
+from pipeline.tracking.revisions import all_commits, experiments, git, is_unedited, work_tree
 from pipeline.tracking.search import search
 from pipeline.tracking.store import store_uri
 from pipeline.tracking.sync import sync
@@ -193,14 +193,24 @@ def test_a_restored_run_names_a_commit_only_if_that_has_the_code_and_the_paramet
     assert not any("uncommitted" in tag for tag in tags)
 
 
+@pytest.mark.parametrize("spelled", ["0.00001", "1e-05", "1.0e-5"])
+def test_a_small_number_is_unedited_however_it_is_spelled(project: Path, spelled: str) -> None:
+    for path, value in (("params.yaml", spelled), ("dvc.lock", "1e-05")):  # as DVC writes it
+        text = Path(path).read_text()
+        assert "learning_rate: 0.001" in text
+        Path(path).write_text(text.replace("learning_rate: 0.001", f"learning_rate: {value}"))
+    assert is_unedited(work_tree(), "classifier")
+
+
 def test_a_training_whose_metrics_are_nowhere_is_written_without_them(
     project: Path, capsys: pytest.CaptureFixture
 ) -> None:
     Path("data/metrics/classifier.json").unlink()
-    for _ in range(2):
+    for written in (["work tree: segmenter: written", "work tree: classifier: written"], []):
         sync([])
         said = capsys.readouterr()
         assert "work tree: classifier, its evaluation: data/metrics/classifier.json is neither in" in said.err
+        assert [line for line in said.out.splitlines() if line.endswith("written")] == written
         assert said.out.splitlines()[-1] == "2 trainings in dvc.lock, 2 of them in the store"
     assert models() == locked_models()
 

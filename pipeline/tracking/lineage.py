@@ -70,13 +70,14 @@ def _training(task: str, section: str, stages: dict[str, Any]) -> Training | Non
 
 def evaluation_in_lock(training: Training, stages: dict[str, Any]) -> dict[str, str]:
     """metrics_md5 and plots_md5 of a training's evaluation in the `stages` of a dvc.lock; empty where there is none."""
-    task, stage = training.task, stages.get(f"evaluate_{training.task}", {"deps": []})
-    evaluated = {entry["path"]: entry["md5"] for entry in stage["deps"]}
+    task = training.task
     paths = {"model_md5": MODELS / f"{task}.keras", "history_md5": HISTORY / f"{task}.csv", "data_md5": PREPARED / task}
-    if any(evaluated.get(str(path)) != training.tags[name] for name, path in paths.items()):
-        return {}
-    md5 = {entry["path"]: entry["md5"] for entry in stage["outs"]}
-    return {"metrics_md5": md5[str(METRICS / f"{task}.json")], "plots_md5": md5[str(PLOTS / task)]}
+    with suppress(KeyError):  # as above
+        stage = stages[f"evaluate_{task}"]
+        md5 = {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
+        if all(md5[str(path)] == training.tags[name] for name, path in paths.items()):
+            return {"metrics_md5": md5[str(METRICS / f"{task}.json")], "plots_md5": md5[str(PLOTS / task)]}
+    return {}
 
 
 def evaluation_in_files(task: str, folder: Path = Path()) -> dict[str, str]:
@@ -89,7 +90,7 @@ def origin_tags() -> dict[str, str]:
     """How a training that starts now came about: the command, DVC's experiment, the commit and pull request in CI."""
     environment, experiment = os.environ, os.environ.get("DVC_EXP_NAME", "")
     command = "dvc exp run" if experiment else "dvc repro" if "DVC_STAGE" in environment else "python -m pipeline.train"
-    place = "" if environment.get("CI", "false") == "false" else " in CI"
+    place = "" if environment.get("CI", "") in ("", "false") else " in CI"
     tags = {"origin": command + place, "dvc_experiment": experiment}
     return {name: value for name, value in (tags | _ci_tags()).items() if value}
 

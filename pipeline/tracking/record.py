@@ -69,9 +69,9 @@ def noted_run(training: Training) -> str | None:
 
 
 def _forget_noted_run(training: Training, kept: str) -> None:
-    """Delete the run that waited to be completed, if the store has it: the training has another."""
+    """Delete the run that waited to be completed, if the store has it and the training has another."""
     noted = noted_run(training)
-    if noted and search(training.task, f"attributes.run_id = '{noted}'"):
+    if noted and noted != kept and search(training.task, f"attributes.run_id = '{noted}'"):
         drop_repeat(noted, kept)
     if noted:
         local_file(noted, "json").unlink()

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from dvc.utils.serialize import YAMLFileCorruptedError, parse_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
 from pipeline.stage import InputError
 
@@ -52,7 +52,8 @@ def uncommitted() -> tuple[list[str], str]:
 def is_unedited(revision: Revision, task: str) -> bool:
     """Whether a revision has the code and the parameters that its dvc.lock names for a training and its data."""
     with suppress(YAMLFileCorruptedError, KeyError):  # KeyError: a stage that is in only one of the two
-        params = parse_yaml(_file_at(revision, "params.yaml"), "params.yaml")
+        text = dumps_yaml(parse_yaml(_file_at(revision, "params.yaml"), "params.yaml"))
+        params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
         for name in ("download", "preprocess", f"train_{task}"):
             stage = revision.stages[name]
             code = {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}

@@ -58,12 +58,8 @@ def named_runs(name: str) -> dict[str, list[Run]]:
     enough), name or experiment; an md5 from dvc.lock; a file such as data/models/classifier.keras; a model in the
     registry: models:/pets-classifier@champion.
     """
-    known = {task: search(task) for task in TASKS}
     held = revision(name)
-    found = _runs_of_revision(held) if held else {}
-    if not found:
-        wanted = _resolved(name)
-        found = {task: named for task in TASKS if (named := [run for run in known[task] if wanted in _names(run)])}
+    found = _runs_of_revision(held) if held else _runs_with_name(name)
     if not found:
         store = without_secrets(store_uri())
         lacks = "nothing of this revision" if held else "no revision, run id, run name or md5"
@@ -87,6 +83,12 @@ def _runs_of_revision(held: Revision) -> dict[str, list[Run]]:
     return found
 
 
+def _runs_with_name(name: str) -> dict[str, list[Run]]:
+    known = {task: search(task) for task in TASKS}
+    wanted = _resolved(name)
+    return {task: named for task in TASKS if (named := [run for run in known[task] if wanted in _names(run)])}
+
+
 def _resolved(name: str) -> str:
     if Path(name).is_file():
         return content_md5(Path(name))
@@ -101,4 +103,4 @@ def _resolved(name: str) -> str:
 def _names(run: Run) -> set[str]:
     md5s = {value for tag, value in run.data.tags.items() if tag.endswith("_md5")}
     ids = {run.info.run_id[:length] for length in range(6, 33)}
-    return md5s | ids | {run.info.run_name, run.data.tags.get("dvc_experiment")}
+    return md5s | ids | {run.info.run_name, run.data.tags.get("dvc_experiment", run.info.run_name)}

@@ -47,21 +47,28 @@ def _sync_training(revision: Revision, training: Training, evaluation: dict[str,
     """The evaluation that the store has now, empty without one; None where not even the training could be had."""
     if is_recorded(training, evaluation):
         return evaluation
-    files = DVCFileSystem(rev=revision.commit or None)
+    has_run = is_recorded(training, {})
     with TemporaryDirectory() as temporary:
-        try:
-            export(files, training_files(training), Path(temporary))
-        except Unavailable as error:
-            print(f"{revision.name}: {training.task}: {error}", file=sys.stderr)
+        folder = Path(temporary)
+        if not has_run and not _is_exported(revision, training.task, training_files(training), folder):
             return None
-        try:
-            export(files, evaluation_files(training.task, evaluation), Path(temporary))
-        except Unavailable as error:
-            print(f"{revision.name}: {training.task}, its evaluation: {error}", file=sys.stderr)
+        if not _is_exported(
+            revision, f"{training.task}, its evaluation", evaluation_files(training, evaluation), folder
+        ):
             evaluation = {}
-        record(training, evaluation, restored_tags(revision, training.task), Path(temporary))
-    print(f"{revision.name}: {training.task}: recorded")
+        if evaluation or not has_run:
+            record(training, evaluation, restored_tags(revision, training.task), folder)
+            print(f"{revision.name}: {training.task}: written")
     return evaluation
+
+
+def _is_exported(revision: Revision, what: str, md5s: dict[Path, str], folder: Path) -> bool:
+    try:
+        export(DVCFileSystem(rev=revision.commit or None), md5s, folder)
+    except Unavailable as error:
+        print(f"{revision.name}: {what}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def training_files(training: Training) -> dict[Path, str]:
@@ -74,9 +81,9 @@ def training_files(training: Training) -> dict[Path, str]:
     }
 
 
-def evaluation_files(task: str, evaluation: dict[str, str]) -> dict[Path, str]:
+def evaluation_files(training: Training, evaluation: dict[str, str]) -> dict[Path, str]:
     """The same of an evaluation."""
-    paths = {"metrics_md5": METRICS / f"{task}.json", "plots_md5": PLOTS / task}
+    paths = {"metrics_md5": METRICS / f"{training.task}.json", "plots_md5": PLOTS / training.task}
     return {paths[name]: md5 for name, md5 in evaluation.items()}
 
 
