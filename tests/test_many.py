@@ -14,7 +14,7 @@ from tests.training import logged, runs
 
 EPOCHS = 5
 # Real trainings of the real module, but of a model of a few parameters, in folders of their own, as DVC starts them.
-# They fork from one process that has imported all: else the imports spread their starts over half a minute.
+# They fork from one process that has imported all, and so start together.
 TRAIN_ALL = """
 import os, sys
 import keras
