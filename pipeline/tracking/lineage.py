@@ -15,6 +15,19 @@ from pipeline.tracking.revisions import Revision, is_unedited
 
 GIT_COMMIT = "mlflow.source.git.commit"
 ACTIONS = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA", "GITHUB_EVENT_PATH")
+OUTPUTS = ("model_md5", "history_md5")
+EVALUATION = ("metrics_md5", "plots_md5")
+
+
+def files(task: str) -> dict[str, Path]:
+    """What DVC keeps of a task, files and folders, by the tag that has the md5."""
+    return {
+        "data_md5": PREPARED / task,
+        "model_md5": MODELS / f"{task}.keras",
+        "history_md5": HISTORY / f"{task}.csv",
+        "metrics_md5": METRICS / f"{task}.json",
+        "plots_md5": PLOTS / task,
+    }
 
 
 @dataclass(frozen=True)
@@ -42,10 +55,9 @@ class Training:
         params = [f"params.{name} = '{value}'" for name, value in self.params.items()]
         return " and ".join(["attributes.status = 'FINISHED'", *tags, *params])
 
-    def finished(self, folder: Path = Path()) -> "Training":
-        """The same with the outputs that lie in a folder laid out like the repository."""
-        model, history = folder / MODELS / f"{self.task}.keras", folder / HISTORY / f"{self.task}.csv"
-        return replace(self, outputs={"model_md5": content_md5(model), "history_md5": content_md5(history)})
+    def finished(self) -> "Training":
+        """The same with the outputs that lie in the working directory."""
+        return replace(self, outputs={name: content_md5(files(self.task)[name]) for name in OUTPUTS})
 
 
 def training_in_lock(task: str, stages: dict[str, Any]) -> Training | None:
@@ -61,29 +73,27 @@ def _training(task: str, section: str, stages: dict[str, Any]) -> Training | Non
     with suppress(ValidationError):  # an older revision may have had other parameters
         params = Params.model_fields[section].annotation.model_validate(params).model_dump()
     size = stages["preprocess"]["params"]["params.yaml"]["preprocess"][f"{task}_size"]
-    md5 = {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
-    if prepared.get(str(PREPARED / task)) != md5[str(PREPARED / task)]:
+    paths, md5 = files(task), {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
+    data = str(paths["data_md5"])
+    if prepared.get(data) != md5[data]:
         return None
-    outputs = {"model_md5": md5[str(MODELS / f"{task}.keras")], "history_md5": md5[str(HISTORY / f"{task}.csv")]}
-    return Training(task, params | {"image_size": size}, md5[str(PREPARED / task)], outputs)
+    return Training(task, params | {"image_size": size}, md5[data], {name: md5[str(paths[name])] for name in OUTPUTS})
 
 
 def evaluation_in_lock(training: Training, stages: dict[str, Any]) -> dict[str, str]:
     """metrics_md5 and plots_md5 of a training's evaluation in the `stages` of a dvc.lock; empty where there is none."""
-    task = training.task
-    paths = {"model_md5": MODELS / f"{task}.keras", "history_md5": HISTORY / f"{task}.csv", "data_md5": PREPARED / task}
+    paths = files(training.task)
     with suppress(KeyError):  # as above
-        stage = stages[f"evaluate_{task}"]
+        stage = stages[f"evaluate_{training.task}"]
         md5 = {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
-        if all(md5[str(path)] == training.tags[name] for name, path in paths.items()):
-            return {"metrics_md5": md5[str(METRICS / f"{task}.json")], "plots_md5": md5[str(PLOTS / task)]}
+        if all(md5[str(paths[name])] == value for name, value in training.tags.items()):
+            return {name: md5[str(paths[name])] for name in EVALUATION}
     return {}
 
 
-def evaluation_in_files(task: str, folder: Path = Path()) -> dict[str, str]:
-    """The same of the files in a folder laid out like the repository."""
-    names = {"metrics_md5": METRICS / f"{task}.json", "plots_md5": PLOTS / task}
-    return {name: content_md5(folder / path) for name, path in names.items()}
+def evaluation_in_files(task: str) -> dict[str, str]:
+    """The same of the files in the working directory."""
+    return {name: content_md5(files(task)[name]) for name in EVALUATION}
 
 
 def origin_tags() -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from mlflow.entities import Run
 
-from pipeline.stage import HISTORY, METRICS, MODELS, PREPARED, TASKS
-from pipeline.tracking.lineage import GIT_COMMIT, training_in_lock
+from pipeline.stage import TASKS
+from pipeline.tracking.lineage import GIT_COMMIT, files, training_in_lock
 from pipeline.tracking.registry import CHAMPION, champion_of, versions_of
 from pipeline.tracking.revisions import all_commits, revisions
 from pipeline.tracking.search import named_runs
@@ -36,17 +36,19 @@ def _lineage(task: str, run: Run, holders: dict[str, list[str]]) -> dict[str, st
     return {
         "run": f"{run.info.run_id} {run.info.run_name!r} in pets-{task}, {run.info.status}",
         "origin": ", ".join(tags[key] if key == "origin" else f"{key} {tags[key]}" for key in ORIGIN if key in tags),
-        "checkpoint": _file(MODELS / f"{task}.keras", tags.get("model_md5")),
-        "history": _file(HISTORY / f"{task}.csv", tags.get("history_md5")),
-        "data": _file(PREPARED / task, tags.get("data_md5")),
-        "evaluation": _file(METRICS / f"{task}.json", tags.get("metrics_md5")),
+        "checkpoint": _file(task, "model_md5", tags),
+        "history": _file(task, "history_md5", tags),
+        "data": _file(task, "data_md5", tags),
+        "evaluation": _file(task, "metrics_md5", tags),
         "code": _code(tags),
         "params": ", ".join(f"{key} {value}" for key, value in sorted(run.data.params.items())),
         "metrics": ", ".join(f"{key} {value:.6g}" for key, value in sorted(run.data.metrics.items())),
         "registry": _version(task, tags),
         "held by": _shortened(revisions_with_it) or "no dvc.lock of this repository",
         "fetch": "".join(
-            f"dvc get . {MODELS}/{task}.keras --rev {name}" for name in revisions_with_it[-1:] if name != "work tree"
+            f"dvc get . {files(task)['model_md5']} --rev {name}"
+            for name in revisions_with_it[-1:]
+            if name != "work tree"
         ),
     }
 
@@ -56,8 +58,8 @@ def _shortened(names: list[str]) -> str:
     return ", ".join(names[:8]) + more
 
 
-def _file(path: object, md5: str | None) -> str:
-    return f"{path} md5 {md5}" if md5 else ""
+def _file(task: str, name: str, tags: dict[str, str]) -> str:
+    return f"{files(task)[name]} md5 {tags[name]}" if name in tags else ""
 
 
 def _code(tags: dict[str, str]) -> str:

@@ -6,8 +6,8 @@ from tempfile import TemporaryDirectory
 
 from dvc.api import DVCFileSystem
 
-from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, TASKS, InputError, content_md5
-from pipeline.tracking.lineage import Training, evaluation_in_lock, restored_tags, training_in_lock
+from pipeline.stage import PREPARED, TASKS, InputError, content_md5
+from pipeline.tracking.lineage import Training, evaluation_in_lock, files, restored_tags, training_in_lock
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
 from pipeline.tracking.revisions import Revision, revisions
@@ -47,18 +47,18 @@ def _sync_training(revision: Revision, training: Training, evaluation: dict[str,
     """The evaluation that the store has now, empty without one; None where not even the training could be had."""
     if is_recorded(training, evaluation):
         return evaluation
-    has_run = is_recorded(training, {})
+    has_run, task, paths = is_recorded(training, {}), training.task, files(training.task)
+    outputs = {paths[name]: md5 for name, md5 in training.outputs.items()} | {PREPARED / task / "samples.csv": ""}
+    evaluated = {paths[name]: md5 for name, md5 in evaluation.items()}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if not has_run and not _is_exported(revision, training.task, training_files(training), folder):
+        if not has_run and not _is_exported(revision, task, outputs, folder):
             return None
-        if not _is_exported(
-            revision, f"{training.task}, its evaluation", evaluation_files(training, evaluation), folder
-        ):
+        if not _is_exported(revision, f"{task}, its evaluation", evaluated, folder):
             evaluation = {}
         if evaluation or not has_run:
-            record(training, evaluation, restored_tags(revision, training.task), folder)
-            print(f"{revision.name}: {training.task}: written")
+            record(training, evaluation, restored_tags(revision, task), folder)
+            print(f"{revision.name}: {task}: written")
     return evaluation
 
 
@@ -71,31 +71,16 @@ def _is_exported(revision: Revision, what: str, md5s: dict[Path, str], folder: P
     return True
 
 
-def training_files(training: Training) -> dict[Path, str]:
-    """What a training's run is written from, each with the md5 that dvc.lock names, "" for a part of an output."""
-    task, outputs = training.task, training.outputs
-    return {
-        PREPARED / task / "samples.csv": "",
-        MODELS / f"{task}.keras": outputs["model_md5"],
-        HISTORY / f"{task}.csv": outputs["history_md5"],
-    }
-
-
-def evaluation_files(training: Training, evaluation: dict[str, str]) -> dict[Path, str]:
-    """The same of an evaluation."""
-    paths = {"metrics_md5": METRICS / f"{training.task}.json", "plots_md5": PLOTS / training.task}
-    return {paths[name]: md5 for name, md5 in evaluation.items()}
-
-
-def export(files: DVCFileSystem, md5s: dict[Path, str], folder: Path) -> None:
+def export(source: DVCFileSystem, md5s: dict[Path, str], folder: Path) -> None:
     """Copy files of a revision from DVC's cache or remote to a folder laid out like the repository.
 
-    Raises Unavailable for one that is not to be had, or is not what dvc.lock names.
+    md5s: those that dvc.lock names, "" for a part of an output. Raises Unavailable for a file that is not to be had, or
+    is not what dvc.lock names.
     """
     for path, md5 in md5s.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         try:
-            files.get(str(path), str(folder / path), recursive=True)
+            source.get(str(path), str(folder / path), recursive=True)
         except Exception as error:  # DvcException, DataIndexDirError, OSError and others, by what is missing
             reason = " ".join(str(error).split())
             raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {reason}") from None
