@@ -26,6 +26,7 @@ demo: .venv/installed
 	@echo "Next: make ui"
 
 repro: .venv/installed
+	python -m pipeline.recover
 	dvc repro
 	-@python -m pipeline.tracking sync
 

@@ -1,15 +1,23 @@
 """What a training leaves: its resumable state while it works, the canonical checkpoint at its end."""
 
+import hashlib
 import json
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
-from pipeline.stage import InputError
+from pipeline.stage import InputError, root, writing
+
+MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]  # of a .keras file
+STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)  # what np.load raises, by what is broken
 
 
 def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) -> None:
@@ -19,11 +27,22 @@ def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) ->
     """
     plain = type(model).from_config(model.get_config())  # clone_model would bring the optimizer along
     _assign(plain.variables, values)
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f"draft-{path.name}")
-    plain.save(draft)
-    _canonicalize(draft)
-    draft.replace(path)
+    with _replacing(path, draft):
+        plain.save(draft)
+        _canonicalize(draft)
+
+
+@contextmanager
+def _replacing(path: Path, draft: Path) -> Iterator[None]:
+    """Within: a draft is written, which takes the path's place. One that is not whole goes, with its room."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> keras.Model:
@@ -31,10 +50,23 @@ def load_checkpoint(path: Path) -> keras.Model:
     if not path.exists():
         raise InputError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it")
     try:
+        _check_members(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises ValueError, TypeError, KeyError, OSError, BadZipFile, by what is broken
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path}: not a Keras checkpoint: {reason}") from None
+        cause = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
+        raise InputError(f"{path}: not a Keras checkpoint: {' '.join(cause.split())[:300]}") from None
+
+
+def _check_members(path: Path) -> None:
+    """Keras would expand what is compressed, 2 MB to 2 GB, and unpack on the disk what is beside these."""
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    if sorted(member.filename for member in members) != MEMBERS:
+        found = ", ".join(member.filename for member in members)
+        raise ValueError(f"it holds {found}; allowed: {', '.join(MEMBERS)}, once each")
+    for member in members:
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{member.filename} is compressed; allowed: stored, as Keras writes it")
 
 
 def _canonicalize(path: Path) -> None:
@@ -57,6 +89,36 @@ def _canonicalize(path: Path) -> None:
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def history_csv(history: list[dict[str, float]]) -> str:
+    """A row per epoch, as data/history/TASK.csv holds it."""
+    return pd.DataFrame(history).to_csv(index=False)
+
+
+def prune_states(task: str, history_md5: str | None) -> None:
+    """Remove the states that are needed no more: of the training with this history, and all but the last STATES_KEPT.
+
+    history_md5: of data/history/TASK.csv in dvc.lock. A training's state outlives it until DVC has what it made: a kill
+    before that would cost all its epochs.
+    """
+    with suppress(FileNotFoundError):  # another training removed its own
+        states = sorted((root() / ".training").glob(f"{task}-*.npz"), key=os.path.getmtime, reverse=True)
+        for place, path in enumerate(states):
+            if place >= STATES_KEPT or _history_md5(path) == history_md5:
+                path.unlink()
+
+
+def _history_md5(path: Path) -> str:
+    try:
+        with np.load(path) as file:
+            return hashlib.md5(history_csv(_meta(file)["history"]).encode()).hexdigest()
+    except UNREADABLE:
+        return ""
+
+
+def _meta(file: np.lib.npyio.NpzFile) -> dict:
+    return json.loads(file["meta"].item())
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -85,10 +147,10 @@ class TrainingState(keras.callbacks.Callback):
         try:
             with np.load(self.path) as file:  # np.load unpickles nothing unless told to
                 arrays = [file[f"arr_{k}"] for k in range(len(file.files) - 1)]
-                meta = json.loads(file["meta"].item())
+                meta = _meta(file)
         except FileNotFoundError:
             return
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except UNREADABLE as error:
             print(f"{self.path}: damaged, the training starts afresh ({error})")
             return
         self.run_id, self.history = meta["run_id"], meta["history"]
@@ -110,10 +172,8 @@ class TrainingState(keras.callbacks.Callback):
         """Write the file: a new one beside it, on the disk before it takes the name."""
         current = [variable.numpy() for variable in self.model.variables + self.model.optimizer.variables]
         meta = json.dumps({"run_id": self.run_id, "history": self.history, "best": len(self.best)})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_suffix(".draft.npz")
-        with draft.open("wb") as file:
+        draft = self.path.with_suffix(".draft")
+        with _replacing(self.path, draft), draft.open("wb") as file:
             np.savez(file, *self.best, *current, meta=meta)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(self.path)

@@ -11,9 +11,7 @@ Keeps:  data/raw/*.part, what an unfinished transfer has got; the next run asks 
 import hashlib
 import io
 import os
-import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +24,7 @@ from tqdm import tqdm
 
 from pipeline import embedded
 from pipeline.params import load_params
-from pipeline.stage import RAW, InputError, root, run
+from pipeline.stage import RAW, InputError, root, run, without_secrets, writing
 
 OFFICIAL_PLACES = ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/~vgg/data/pets/")
 TIMEOUT = (10, 60)  # seconds: to connect, to wait for the next bytes
@@ -38,27 +36,28 @@ class PlaceError(Exception):
     """Why one place did not give an archive. Another place may."""
 
 
+@writing(RAW)
 def download() -> None:
     """Fetch or draw both archives into data/raw. Raises InputError with one line for whatever is in the way."""
     params = load_params().download
-    try:
-        RAW.mkdir(parents=True, exist_ok=True)
-        if params.dataset == "embedded":
-            _draw()
-        else:
-            # The small one first: what is wrong with a place shows at once.
-            _fetch_all({"annotations.tar.gz": params.annotations_sha256, "images.tar.gz": params.images_sha256})
-    except OSError as error:
-        free = tqdm.format_sizeof(shutil.disk_usage(RAW if os.access(RAW, os.F_OK) else ".").free, "B")
-        way_out = "let this user write there, or make room, and run again: it goes on where it stopped"
-        raise InputError(f"{error.filename or RAW}: {error.strerror or error} ({free} free); {way_out}") from None
+    RAW.mkdir(parents=True, exist_ok=True)
+    if params.dataset == "embedded":
+        _draw()
+    else:
+        # The small one first: what is wrong with a place shows at once.
+        _fetch_all({"annotations.tar.gz": params.annotations_sha256, "images.tar.gz": params.images_sha256})
 
 
 def _draw() -> None:
-    with tempfile.TemporaryDirectory(dir=RAW) as folder:
-        embedded.draw(Path(folder))
-        for archive in Path(folder).glob("*.tar.gz"):
+    draft = RAW / "draft"
+    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
+    draft.mkdir()
+    try:
+        embedded.draw(draft)
+        for archive in draft.iterdir():
             archive.replace(RAW / archive.name)
+    finally:
+        shutil.rmtree(draft)
 
 
 def _fetch_all(checksums: dict[str, str]) -> None:
@@ -82,9 +81,9 @@ def _fetch(name: str, sha256: str) -> Path:
             errors.append(f"{place}: {error}")
             continue
         size = tqdm.format_sizeof(_size(part), "B")
-        print(_public(f"{name}: {size} from {place} in {time.monotonic() - started:.1f} s"), flush=True)
+        print(without_secrets(f"{name}: {size} from {place} in {time.monotonic() - started:.1f} s"), flush=True)
         return part
-    raise InputError(_public(f"{name}: {'; '.join(errors)}; {WAY_OUT}"))
+    raise InputError(f"{name}: {'; '.join(errors)}; {WAY_OUT}")
 
 
 def _places() -> list[str | Path]:
@@ -96,7 +95,7 @@ def _places() -> list[str | Path]:
         return [root() / os.path.expanduser(source)]  # noqa: PTH111 - Path.expanduser raises for an unknown ~user
     if scheme.lower() in ("http", "https"):
         return [source.removesuffix("/") + "/"]
-    raise InputError(_public(f"PETS_SOURCE={source}: {scheme}:// is not supported, https:// is; {WAY_OUT}"))
+    raise InputError(f"PETS_SOURCE={source}: {scheme}:// is not supported, https:// is; {WAY_OUT}")
 
 
 def _fetch_from(place: str | Path, name: str, part: Path, sha256: str) -> None:
@@ -180,10 +179,6 @@ def _cause(error: BaseException) -> str:
     while error.__context__:
         error = error.__context__
     return " ".join(str(getattr(error, "strerror", None) or error).split())
-
-
-def _public(text: str) -> str:
-    return re.sub(r"//[^/\s]*@", "//", text)  # a URL may carry user:password@
 
 
 def _size(path: Path) -> int:

@@ -15,14 +15,26 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+import tensorflow as tf
 
 from pipeline import figures, metrics
-from pipeline.checkpoint import load_checkpoint
+from pipeline.checkpoint import load_checkpoint, prune_states
 from pipeline.dataset import Dataset, load_dataset
 from pipeline.params import Evaluate, load_params
 from pipeline.predict import DOG_FROM, dog_probabilities, predict_masks
-from pipeline.stage import CLASSES, MODELS, PLOTS, PREPARED, SPECIES, content_md5, run, task_argument, write_metrics
-from pipeline.tracking.lineage import Training
+from pipeline.stage import (
+    CLASSES,
+    MODELS,
+    PLOTS,
+    PREPARED,
+    SPECIES,
+    content_md5,
+    run,
+    task_argument,
+    write_metrics,
+    writing,
+)
+from pipeline.tracking.lineage import Training, locked_history
 from pipeline.tracking.record import record_evaluation
 
 BATCH = 64  # pictures predicted at once; the result does not depend on it
@@ -131,9 +143,12 @@ def evaluate_labels(model: keras.Model, data: Dataset, params: Evaluate, folder:
     return headline(figures_of_merit, len(rows), params)
 
 
+@writing(PLOTS)
 def evaluate(task: str) -> None:
     """Measure a task's checkpoint, "segmenter" or "classifier". Raises InputError if it, or the data, is not whole."""
     params = load_params()
+    prune_states(task, locked_history(task))
+    tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
     data, model, folder = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras"), PLOTS / task
     folder.mkdir(parents=True, exist_ok=True)
     measure = {"segmenter": evaluate_masks, "classifier": evaluate_labels}[task]

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pipeline.params import load_params
-from pipeline.stage import HISTORY, PLOTS, TASKS, run, write_metrics
+from pipeline.stage import HISTORY, PLOTS, TASKS, run, write_metrics, writing
 
 
 def summarize(history: pd.DataFrame, patience: int) -> dict[str, float | int | None]:
@@ -53,6 +53,7 @@ def draw_curves(history: pd.DataFrame, summary: dict, title: str, path: Path) ->
     figure.savefig(path, dpi=100)
 
 
+@writing(PLOTS)
 def plot() -> None:
     """Draw the curves of both tasks and write data/metrics/training.json."""
     patience = load_params().plot.patience

@@ -1,17 +1,23 @@
 """What all stages share: where they read and write, and one clear line for whatever is wrong with their input."""
 
 import argparse
+import errno
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from pipeline import STARTED_BY
 
 TASKS = ("segmenter", "classifier")
 SPECIES = ("cat", "dog")  # the classifier's labels 0 and 1: its output is the probability of a dog
@@ -22,10 +28,45 @@ MODELS = Path("data/models")  # TASK.keras, the best checkpoint
 HISTORY = Path("data/history")  # TASK.csv, a row per epoch
 METRICS = Path("data/metrics")  # JSON for `dvc metrics`
 PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
+PATIENCE = 60  # seconds for a stage whose dvc was killed to end: its batch, and a store that does not answer
+
+
+WAYS_OUT = {
+    errno.ENOSPC: "make room and run again, nothing is lost",
+    errno.EDQUOT: "make room and run again, nothing is lost",
+    errno.EACCES: "give this user access and run again",
+    errno.EPERM: "give this user access and run again",
+    errno.EROFS: "make it writable and run again",
+}
 
 
 class InputError(Exception):
-    """Bad input. The message is one line: the file or the key, what was found, what is allowed or how to go on."""
+    """Bad input. The message is one line: the file or the key, what was found, what is allowed or how to go on.
+
+    It holds no credentials, whatever it was made of.
+    """
+
+    def __init__(self, line: str):
+        super().__init__(without_secrets(line))
+
+
+def without_secrets(line: str) -> str:
+    """A line without the names and passwords of the addresses in it."""
+    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]*", r"\1***", re.sub(r"://\S*@", "://", line))
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Within: a full disk, or a lack of permission, is an InputError that names the file, or this place.
+
+    A write to a full disk does not say to which file it was.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in WAYS_OUT:
+            raise
+        raise InputError(f"{error.filename or place}: {error.strerror}; {WAYS_OUT[error.errno]}") from None
 
 
 def root() -> Path:
@@ -48,30 +89,39 @@ def program(name: str) -> Iterator[None]:
     """Within: bad input ends the program with one line on stderr and exit 1, Ctrl-C or SIGTERM with exit 130."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that both unwind the same way
     try:
-        yield
+        with writing(Path.cwd()):
+            yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except Timeout:
         sys.exit(f"{name}: another {name} is at work on the same; let it finish, then run again")
     except OSError as error:
         reason = error.strerror or " ".join(str(error).split())
-        sys.exit(f"{name}: {reason}: {error.filename or Path.cwd()}")
+        sys.exit(without_secrets(f"{name}: {reason}: {error.filename or Path.cwd()}"))
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
 def run(stage: Callable[..., None], *arguments: str) -> None:
-    """Run a stage as a program.
+    """Run a stage as a program, in one process at a time in a folder.
 
-    One process at a time works at a stage in a folder: a kill of dvc alone leaves the stage at work, and the next
-    `dvc repro` would start a second one on the same outputs.
+    A kill of dvc alone leaves its stage at work. That one notices and ends; what the next `dvc repro` starts waits for
+    it, instead of working at the same outputs.
     """
     name = "_".join([stage.__name__, *arguments])
     with program(name):
+        if "DVC_STAGE" in os.environ:
+            Thread(target=_end_with_dvc, daemon=True).start()
         METRICS.parent.mkdir(exist_ok=True)
-        with FileLock(METRICS.parent / f".{name}.lock", blocking=False):
+        with FileLock(METRICS.parent / f".{name}.lock", timeout=PATIENCE):
             stage(*arguments)
+
+
+def _end_with_dvc() -> None:
+    while os.getppid() == STARTED_BY:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def content_md5(path: Path) -> str:
@@ -83,6 +133,7 @@ def content_md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
+@writing(METRICS)
 def write_metrics(name: str, values: dict[str, Any]) -> None:
     """Write data/metrics/NAME.json, numbers with all their digits."""
     METRICS.mkdir(parents=True, exist_ok=True)

@@ -13,21 +13,21 @@ decides the result.
 """
 
 import hashlib
+import os
 import sys
 import time
 from pathlib import Path
 
 import keras
-import pandas as pd
 import tensorflow as tf
 from filelock import FileLock
 
-from pipeline.checkpoint import TrainingState, save_checkpoint
+from pipeline.checkpoint import TrainingState, history_csv, prune_states, save_checkpoint
 from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
-from pipeline.stage import HISTORY, MODELS, PREPARED, content_md5, root, run, task_argument
-from pipeline.tracking.lineage import Training
+from pipeline.stage import HISTORY, MODELS, PATIENCE, PREPARED, content_md5, root, run, task_argument, writing
+from pipeline.tracking.lineage import Training, locked_history
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
 
@@ -96,7 +96,8 @@ def train(task: str) -> None:
     state = TrainingState(state_path(task, params, data_md5))
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
-    with FileLock(lock, blocking=False):  # two experiments in folders of their own may be the same training
+    with FileLock(lock, timeout=PATIENCE):  # two experiments in folders of their own may be the same training
+        prune_states(task, locked_history(task))
         state.restore(model)
         with open_run(training, device(), state.run_id) as tracked:
             state.run_id = tracked.run_id
@@ -104,14 +105,16 @@ def train(task: str) -> None:
             fit(model, data, params, state, tracked)
             write_outputs(model, state, task)
             tracked.finish()
-        state.path.unlink()
+        if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process: evaluate prunes
+            state.path.unlink()
         lock.unlink()
 
 
+@writing(HISTORY)
 def write_outputs(model: keras.Model, state: TrainingState, task: str) -> None:
     save_checkpoint(model, state.best, MODELS / f"{task}.keras")
     HISTORY.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(state.history).to_csv(HISTORY / f"{task}.csv", index=False)
+    (HISTORY / f"{task}.csv").write_text(history_csv(state.history))
 
 
 if __name__ == "__main__":

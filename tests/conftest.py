@@ -8,7 +8,7 @@ import mlflow
 import pytest
 
 from pipeline.stage import TASKS
-from tests.project import FROM_OUTSIDE, REPOSITORY, commit_all, run_in, tiny, write_params, write_prepared
+from tests.project import FROM_OUTSIDE, commit_all, make_repository, run_in, tiny, write_params, write_prepared
 from tests.serverfixtures import mlflow_server, postgres, server, sshd, store  # noqa: F401
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
@@ -48,16 +48,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Two commits: the files, then what `dvc repro` made of them.
     """
     folder = tmp_path_factory.mktemp("repository")
-    files = run_in(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
-    for name in filter(lambda name: (REPOSITORY / name).is_file(), files):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(REPOSITORY / name, folder / name)
-    sizes = {"segmenter_size": 16, "classifier_size": 16, "validation_fraction": 0.2}
-    write_params(folder, download={"dataset": "embedded"}, preprocess=sizes, **tiny())
-    run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
-    run_in(folder, "git", "config", "user.name", "test")
-    run_in(folder, "git", "config", "user.email", "test@example.org")
-    commit_all(folder, "the project")
+    make_repository(folder)
     run_in(folder, "dvc", "repro")
     commit_all(folder, "its outputs")
     return folder

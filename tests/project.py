@@ -76,6 +76,20 @@ def commit_all(folder: Path, message: str) -> None:
     run_in(folder, "git", "commit", "--quiet", "--message", message)
 
 
+def make_repository(folder: Path, **changes: dict) -> None:
+    """A Git and DVC repository of the work tree's files, tiny parameters, embedded pets; one commit, nothing run."""
+    files = run_in(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
+    for name in filter(lambda name: (REPOSITORY / name).is_file(), files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / name, folder / name)
+    sizes = {"segmenter_size": 16, "classifier_size": 16, "validation_fraction": 0.2}
+    write_params(folder, download={"dataset": "embedded"}, preprocess=sizes, **tiny(**changes))
+    run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
+    run_in(folder, "git", "config", "user.name", "test")
+    run_in(folder, "git", "config", "user.email", "test@example.org")
+    commit_all(folder, "the project")
+
+
 def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.Popen:
     """Start `python -m pipeline.STAGE ...` of this work tree in another folder; its lines come as they are printed.
 

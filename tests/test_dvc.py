@@ -36,7 +36,7 @@ def local_imports(module: Path) -> set[str]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_the_dependencies_of_a_stage_name_every_local_module_that_it_imports(stage: str) -> None:
-    module = STAGES[stage]["cmd"].split()[2]
+    module = STAGES[stage]["cmd"].split()[3]
     code = {dep for dep in STAGES[stage]["deps"] if dep.endswith(".py")}
     assert code == local_imports(REPOSITORY / f"{module.replace('.', '/')}.py")
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import checkpoint
+from pipeline.evaluate import evaluate
 from pipeline.stage import content_md5
 from pipeline.train import train
 from tests.project import start_stage, tiny, write_params
-from tests.training import logged, only_run, train_until
+from tests.training import lock_outputs, logged, only_run, train_until
 
 
 def outputs() -> tuple[str, str]:
@@ -19,7 +21,7 @@ def outputs() -> tuple[str, str]:
 
 def states() -> list[Path]:
     """The states of unfinished trainings."""
-    return [path for path in Path(".training").glob("*.npz") if not path.name.endswith(".draft.npz")]
+    return list(Path(".training").glob("*.npz"))
 
 
 def epochs_trained(capsys: pytest.CaptureFixture) -> list[int]:
@@ -100,6 +102,50 @@ def test_the_state_of_other_data_is_not_used_and_waits_for_its_own(
     train("classifier")
     assert epochs_trained(capsys) == [3]
     assert states() == []
+
+
+def test_a_training_that_is_done_keeps_its_state_until_dvc_has_its_outputs(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train_classifier")  # DVC stores the outputs after the stage, and is killed before
+    train("classifier")
+    expected, run = outputs(), only_run("classifier")
+    for path in ("data/models/classifier.keras", "data/history/classifier.csv"):
+        Path(path).unlink()  # as DVC does before it runs a stage
+    assert epochs_trained(capsys) == [1, 2, 3]
+
+    train("classifier")
+    assert epochs_trained(capsys) == []
+    assert outputs() == expected
+    again = only_run("classifier")
+    assert (again.info.run_id, again.info.end_time) == (run.info.run_id, run.info.end_time)
+    assert "repeats" not in again.data.tags
+    assert len(states()) == 1
+
+    lock_outputs()
+    evaluate("classifier")
+    assert list(Path(".training").iterdir()) == []
+
+
+def test_a_training_that_dvc_has_is_done_again_from_the_start_when_it_is_forced(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train_classifier")
+    train("classifier")
+    lock_outputs()
+    train("classifier")
+    assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
+
+
+def test_states_of_unfinished_trainings_are_bounded_the_oldest_go(prepared: Path, monkeypatch) -> None:
+    monkeypatch.setattr(checkpoint, "STATES_KEPT", 2)
+    seen = []
+    for seed in (1, 2, 3):
+        write_params(prepared, **tiny(train_classifier={"seed": seed}))
+        train_until("classifier", "epoch 1/3")
+        seen += [path for path in states() if path not in seen]
+    checkpoint.prune_states("classifier", None)
+    assert set(states()) == set(seen[1:])
 
 
 def test_a_damaged_state_is_reported_and_the_training_starts_afresh(

@@ -7,15 +7,17 @@ from pathlib import Path
 import mlflow
 import pytest
 from filelock import Timeout
+from mlflow.entities import LoggedModelOutput
 
 from pipeline.evaluate import evaluate
 from pipeline.stage import InputError, content_md5
 from pipeline.tracking.lineage import Training
 from pipeline.tracking.runs import open_run
+from pipeline.tracking.store import connect
 from pipeline.tracking.tracked import TrackedRun
 from pipeline.train import train
 from tests.project import start_stage, tiny, write_params
-from tests.training import logged, only_run, runs
+from tests.training import logged, only_run, runs, train_until
 
 OUTPUTS = ("data_md5", "model_md5", "history_md5")
 SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
@@ -81,6 +83,16 @@ def test_dead_runs_of_both_tasks_are_closed_by_the_next_start_and_those_of_other
         assert only_run("segmenter").info.status == "KILLED"
         states = {run.info.run_id: run.info.status for run in runs("classifier")}
         assert states == {elsewhere.run_id: "RUNNING", at_work.run_id: "RUNNING"}
+
+
+def test_the_part_of_a_model_that_a_kill_left_goes(store: Path) -> None:
+    train_until("classifier", "epoch 3/3")
+    run_id, client = only_run("classifier").info.run_id, mlflow.MlflowClient()
+    half = client.create_logged_model(connect("classifier"), "model", source_run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(half.model_id, 0)])
+    train("classifier")
+    (model,) = client.search_logged_models([connect("classifier")])
+    assert (model.source_run_id, model.status) == (run_id, "READY")
 
 
 def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:

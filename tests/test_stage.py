@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import stage
 from pipeline.stage import root, write_metrics
 from tests.project import REPOSITORY, environment
 
-WAIT = "print('at work', flush=True); time.sleep(60)"
+WAIT = "import time; print('at work', flush=True); time.sleep(60)"
 
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+
+
+def train(task: str) -> None:
+    """A stage that has no work."""
 
 
 def start(work: str, *, task: str = "segmenter", arguments: tuple[str, ...] = ()) -> subprocess.Popen:
@@ -97,10 +102,36 @@ def test_an_interrupted_stage_unwinds():
     assert ended(process) == (130, "put away\n", "train_segmenter: interrupted\n")
 
 
-def test_a_second_process_at_the_same_stage_is_sent_away(at_work):
-    line = "train_segmenter: another train_segmenter is at work on the same; let it finish, then run again\n"
-    assert ending("print('done')") == (1, "", line)
+def test_a_second_process_at_the_same_stage_waits_for_the_first_to_end(at_work):
+    second = start("print('done')", task="'segmenter'")
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(timeout=2)
+    at_work.kill()
+    assert ended(second) == (0, "done\n", "")
+
+
+def test_a_second_process_is_sent_away_by_a_first_that_does_not_end(at_work, monkeypatch):
+    monkeypatch.setattr(stage, "PATIENCE", 0.1)
+    line = "train_segmenter: another train_segmenter is at work on the same; let it finish, then run again"
+    with pytest.raises(SystemExit, match=line):
+        stage.run(train, "segmenter")
     assert at_work.poll() is None
+
+
+def test_a_stage_ends_when_the_dvc_that_started_it_was_killed():
+    child = f"import sys\nfrom pipeline.stage import *\ndef train(task):\n    {WAIT}\nrun(train, 'segmenter')"
+    dvc = subprocess.Popen(
+        [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", child],
+        env=environment() | {"PYTHONPATH": str(REPOSITORY), "DVC_STAGE": "train_segmenter"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert dvc.stdout.readline() == "at work\n"
+    dvc.kill()
+    _, err = dvc.communicate(timeout=30)  # until the stage closes its end, too
+    assert err == "train_segmenter: interrupted\n"
+    assert ending("print('done')") == (0, "done\n", "")
 
 
 def test_another_stage_may_work_at_the_same_time(at_work):

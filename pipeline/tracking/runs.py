@@ -39,11 +39,12 @@ def close_dead_runs() -> None:
 
 
 def resume_run(training: Training, run_id: str | None) -> TrackedRun | None:
-    """Set a run going again, if there is one, the store still has it, and it is not finished."""
-    unfinished = f"attributes.run_id = '{run_id}' and attributes.status != 'FINISHED'"
-    if run_id is None or not search(training.task, unfinished):
+    """Set a run going again, if there is one and the store still has it. A finished one stays so."""
+    found = search(training.task, f"attributes.run_id = '{run_id}'") if run_id else []
+    if not found:
         return None
-    mlflow.MlflowClient().update_run(run_id, status="RUNNING")
+    if found[0].info.status != "FINISHED":
+        mlflow.MlflowClient().update_run(run_id, status="RUNNING")
     return TrackedRun(training, run_id)
 
 

@@ -10,7 +10,7 @@ from mlflow.exceptions import MlflowException
 from pipeline.stage import TASKS, InputError, content_md5
 from pipeline.tracking.lineage import Training, evaluation_in_lock, training_in_lock
 from pipeline.tracking.revisions import Revision, revision
-from pipeline.tracking.store import connect, store_uri, without_secrets
+from pipeline.tracking.store import connect, store_uri
 
 
 def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -61,9 +61,8 @@ def named_runs(name: str) -> dict[str, list[Run]]:
     held = revision(name)
     found = _runs_of_revision(held) if held else _runs_with_name(name)
     if not found:
-        store = without_secrets(store_uri())
         lacks = "nothing of this revision" if held else "no revision, run id, run name or md5"
-        raise InputError(f"{name}: {lacks} in {store}")
+        raise InputError(f"{name}: {lacks} in {store_uri()}")
     return found
 
 

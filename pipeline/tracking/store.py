@@ -1,7 +1,7 @@
 """The store: where it is, its experiments, its lock, and one line for whatever keeps it from being used."""
 
+import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
@@ -15,9 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.stage import InputError, root
 
+# It logs a fault of the database with a traceback, then raises it: `store_faults` makes one line of that.
+logging.getLogger("mlflow.store.db.utils").addFilter(lambda entry: entry.levelno < logging.ERROR)
+
 
 class StoreError(InputError):
-    """The store cannot be used, or not now. The message is one line without credentials."""
+    """The store cannot be used, or not now."""
 
 
 def store_uri() -> str:
@@ -41,11 +44,6 @@ def _database() -> Path:
     return root() / "mlflow.db"
 
 
-def without_secrets(line: str) -> str:
-    """A line without the names and passwords of the addresses in it."""
-    return re.sub(r"(password|token)=[^&\s]*", r"\1=***", re.sub(r"://\S*@", "://", line))
-
-
 def store_lock() -> FileLock:
     """Held while the store is made, and while runs and versions are looked for and then made: none of them twice.
 
@@ -63,8 +61,9 @@ def store_faults() -> Iterator[None]:
     except Timeout:
         raise  # a lock that another process holds
     except (MlflowException, SQLAlchemyError, RequestException, OSError, ImportError) as error:  # a driver may lack
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StoreError(without_secrets(f"the MLflow store {store_uri()} cannot be used: {reason}")) from None
+        lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
+        reason = (lines or [type(error).__name__])[0]
+        raise StoreError(f"the MLflow store {store_uri()} cannot be used: {reason}") from None
 
 
 def connect(task: str) -> str:
@@ -77,6 +76,7 @@ def connect(task: str) -> str:
     mlflow.set_tracking_uri(store_uri())
     # The experiment Default gets its artifact place from the folder in which a new store is first used.
     with store_faults(), store_lock(), chdir(root()):
+        _make_tables()
         experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
@@ -86,6 +86,16 @@ def connect(task: str) -> str:
         remedy = "put it back, or remove it and let `python -m pipeline.tracking sync --all-commits` write a new one"
         raise StoreError(f"{_database()} was moved or copied, its artifacts are in {place}; {remedy}")
     return experiment.experiment_id
+
+
+def _make_tables() -> None:
+    """A new sqlite file gets its name when it is whole: MLflow cannot open one whose making was killed."""
+    if store_uri().startswith("sqlite:///") and not _database().exists():
+        draft = _database().with_name(f"{_database().name}.draft")
+        for left in draft.parent.glob(f"{draft.name}*"):  # sqlite would play its journal back into the next draft
+            left.unlink()
+        mlflow.MlflowClient(f"sqlite:///{draft}").search_experiments()
+        draft.replace(_database())
 
 
 def _artifacts() -> str:

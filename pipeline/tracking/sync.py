@@ -15,7 +15,7 @@ from pipeline.tracking.runs import close_dead_runs
 from pipeline.tracking.store import store_faults, store_lock
 
 
-class Unavailable(Exception):
+class Unavailable(InputError):
     """Outputs that dvc.lock names cannot be had, in one line."""
 
 

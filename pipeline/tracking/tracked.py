@@ -88,10 +88,11 @@ class TrackedRun:
         A training that gave what an earlier one gave has its run already: this one is deleted. Raises StoreError.
         """
         with store_faults(), store_lock():
-            if earlier := settle_training(self.training):
-                drop_repeat(self.run_id, earlier.info.run_id)
-            else:
+            earlier = settle_training(self.training)
+            if earlier is None:
                 self._log_outputs(folder)
+            elif earlier.info.run_id != self.run_id:  # else it was killed after this
+                drop_repeat(self.run_id, earlier.info.run_id)
             self.note.unlink(missing_ok=True)
             self.lock.unlink(missing_ok=True)
 
@@ -103,8 +104,11 @@ class TrackedRun:
         # What the UI shows of val_loss is the last epoch's; the model is the best epoch's.
         names = {"best_epoch": "epoch", "best_val_loss": "val_loss", "best_val_accuracy": "val_accuracy"}
         values = {name: float(best[column]) for name, column in names.items()}
+        client = mlflow.MlflowClient()
+        for part in client.get_run(self.run_id).outputs.model_outputs:  # a kill may have left a part of a model
+            client.delete_logged_model(part.model_id)
         with mlflow.start_run(run_id=self.run_id):  # ends FINISHED
-            mlflow.MlflowClient().log_batch(self.run_id, metrics=measured(values))
+            client.log_batch(self.run_id, metrics=measured(values))
             log_model(task, folder / MODELS / f"{task}.keras")
             mlflow.set_tags(self.training.tags)
 

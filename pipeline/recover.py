@@ -1,0 +1,71 @@
+"""Mend what DVC leaves if it is killed while it writes files of its own: it writes them in place.
+
+    python -m pipeline.recover      `make repro` begins with it
+
+Mends  dvc.lock          half written: what Git has of it comes back, DVC's run cache has what is newer
+       .dvc/tmp/rwlock   half written, or a lock of a dvc that is gone, whose process id another program has now
+"""
+
+import json
+from pathlib import Path
+
+import psutil
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.rwlock import SCHEMA
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from dvc.utils.strictyaml import load
+from voluptuous import Invalid
+
+from pipeline.stage import InputError, program
+from pipeline.tracking.revisions import LOCK, git
+
+
+def recover() -> None:
+    """Leave what is whole, and what a running dvc holds. Raises InputError outside a repository or if dvc is busy."""
+    try:
+        with Repo() as repo, repo.lock:  # held while dvc writes, not while a stage runs
+            mend_rwlock(Path(repo.tmp_dir) / "rwlock")
+            mend_lock(Path(LOCK))
+    except DvcException as error:
+        raise InputError(" ".join(str(error).split())) from None
+
+
+def mend_lock(path: Path) -> None:
+    """Put the committed dvc.lock in the place of a broken one, which is kept as dvc.lock.broken."""
+    try:
+        load(path, COMPILED_LOCKFILE_SCHEMA)
+    except FileNotFoundError:
+        return
+    except DvcException:
+        path.replace(f"{path}.broken")
+        if committed := git("show", f"HEAD:./{path}"):
+            path.write_text(committed)
+        print(f"{path}: broken, kept as {path}.broken; `dvc repro` makes a new one from its run cache")
+
+
+def mend_rwlock(path: Path) -> None:
+    """Remove the file if no process that it names is the one that wrote its name there."""
+    try:
+        lock = SCHEMA(json.loads(path.read_text()))
+        holders = [*lock["write"].values(), *(reader for readers in lock["read"].values() for reader in readers)]
+    except FileNotFoundError:
+        return
+    except (ValueError, Invalid):
+        holders = []
+    if not any(map(_is_at_work, holders)):
+        path.unlink()
+
+
+def _is_at_work(holder: dict) -> bool:
+    """holder: the process id of a dvc and its command line."""
+    try:
+        running = psutil.Process(holder["pid"]).cmdline()
+    except psutil.Error:
+        return False
+    return " ".join(running).endswith(holder["cmd"].partition(" ")[2])  # `dvc` there may be `python -m dvc` here
+
+
+if __name__ == "__main__":
+    with program("recover"):
+        recover()
