@@ -1,4 +1,8 @@
-"""The two archives of the Oxford-IIIT Pet dataset, read as streams: nothing is written to disk."""
+"""The two archives of the Oxford-IIIT Pet dataset, read as streams: nothing is written to disk.
+
+Whatever is in them, memory has a bound and time is in proportion to the size of the file: the limits below see to both.
+The members' names are compared with those of the lists, never used as paths.
+"""
 
 import gzip
 import re
@@ -14,7 +18,14 @@ import pandas as pd
 from pipeline.stage import InputError
 
 SPECIES_IDS = {"1": "cat", "2": "dog"}  # as numbered in the third column of the lists
-MAX_MEMBER_BYTES = 64 * 2**20  # the largest of the published files is under 1 MB
+MAX_MEMBER_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
+MAX_LIST_BYTES = 2 * 2**20  # some 80,000 pictures
+MAX_TRIMAP_BYTES = 256 * 2**20  # of all of them, with their headers
+MAX_EXPANSION = 20  # times the size of the file, of which the published ones need 5; the first 64 MiB are free
+STEM = r"(\w{1,60})_\d{1,9}"  # a picture's breed and number: in ASCII, and short enough for a plain tar header
+REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
+LINKS_DEVICES_AND_FOLDERS = (b"1", b"2", b"3", b"4", b"5", b"6")
+ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,15 @@ def read_annotations(path: Path) -> Annotations:
     """Read annotations.tar.gz. Raises InputError for a broken archive, a missing list or a line that makes no sense."""
     lists: dict[str, pd.DataFrame] = {}
     trimaps: dict[str, bytes] = {}
+    room = MAX_TRIMAP_BYTES
     for name, data in _members(path):
+        stem = _stem(name)
         if name in ("annotations/trainval.txt", "annotations/test.txt"):
-            _add_once(lists, _stem(name), _parse_list(data, f"{path}: {name}", _stem(name)), path)
-        elif name.startswith("annotations/trimaps/") and name.endswith(".png"):
-            _add_once(trimaps, _stem(name), data, path)
+            _add_once(lists, stem, _parse_list(data, f"{path}: {name}", stem), path)
+        elif name == f"annotations/trimaps/{stem}.png" and re.fullmatch(STEM, stem, re.ASCII):
+            _add_once(trimaps, stem, data, path)
+            if (room := room - len(data) - tarfile.BLOCKSIZE) < 0:
+                raise InputError(f"{path}: trimaps of more than {MAX_TRIMAP_BYTES} bytes; allowed: that many in all")
     for split in ("trainval", "test"):
         if split not in lists:
             raise InputError(f"{path}: no annotations/{split}.txt inside")
@@ -60,21 +75,53 @@ def read_pictures(path: Path, stems: set[str]) -> Iterator[tuple[str, bytes]]:
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Regular files of an archive, gzipped or not, without the `._*` files that macOS adds."""
     try:
-        with _open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
-            for member in archive:
-                if not member.isfile() or PurePosixPath(member.name).name.startswith("._"):
-                    continue
-                if member.size > MAX_MEMBER_BYTES:
-                    raise InputError(f"{path}: {member.name!r}: {member.size} bytes; allowed: {MAX_MEMBER_BYTES}")
-                yield member.name, archive.extractfile(member).read()
-            if archive.fileobj.read(512) != bytes(512):  # to tarfile, a file cut between two members is whole
-                raise tarfile.ReadError("no end-of-archive mark")
-            while stream.read(1 << 20):  # gzip compares its checksum at the very end
-                pass
+        with _open(path) as file:
+            yield from _regular_files(_Bounded(file, path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `dvc repro download` makes it") from None
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}: not a whole tar archive: {error}") from None
+
+
+class _Bounded:
+    """The content of an archive, as far as it is in proportion to the file. Raises InputError beyond."""
+
+    def __init__(self, file: BinaryIO, path: Path):
+        self.file, self.path = file, path
+        self.left = MAX_EXPANSION * path.stat().st_size + 64 * 2**20
+
+    def read(self, size: int) -> bytes:
+        """As many bytes, fewer at the end."""
+        self.left -= size
+        if self.left < 0:
+            raise InputError(f"{self.path}: expands to more than {MAX_EXPANSION} times its size; pack it without gzip")
+        return self.file.read(size)
+
+
+def _regular_files(stream: _Bounded) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, a header at a time.
+
+    tarfile.open would keep all headers, and follow extended ones and sparse maps wherever they lead. They are passed
+    over here: the names that count have no need of them.
+    """
+    while (block := stream.read(tarfile.BLOCKSIZE)) != ZEROS:
+        if not block:
+            raise tarfile.ReadError("no end-of-archive mark")
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+        if not 0 <= member.size <= MAX_MEMBER_BYTES:
+            found = f"{stream.path}: {member.name!r}: {member.size} bytes"
+            raise InputError(f"{found}; allowed: 0 to {MAX_MEMBER_BYTES}")
+        if member.type in LINKS_DEVICES_AND_FOLDERS:  # no content follows, whatever size they declare
+            continue
+        content = stream.read(member.size + -member.size % tarfile.BLOCKSIZE)
+        if len(content) < member.size:
+            raise tarfile.ReadError("unexpected end of data")
+        if member.type in REGULAR and not PurePosixPath(member.name).name.startswith("._"):
+            yield member.name, content[: member.size]
+    if stream.read(tarfile.BLOCKSIZE) != ZEROS:
+        raise tarfile.ReadError("no end-of-archive mark")
+    while stream.read(tarfile.RECORDSIZE):  # gzip compares its checksum at the very end
+        pass
 
 
 def _open(path: Path) -> BinaryIO:
@@ -85,13 +132,15 @@ def _open(path: Path) -> BinaryIO:
 
 def _parse_list(data: bytes, where: str, split: str) -> pd.DataFrame:
     """Lines of `STEM CLASS-ID SPECIES BREED-ID`. The breed is the stem without its number, names hold underscores."""
+    if len(data) > MAX_LIST_BYTES:
+        raise InputError(f"{where}: {len(data)} bytes; allowed: {MAX_LIST_BYTES}")
     rows = []
     for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
-        match = re.fullmatch(r"\s*((\w+)_\d+)\s+\d+\s+([12])\s+\d+\s*", line)
+        match = re.fullmatch(rf"\s*({STEM})\s+\d+\s+([12])\s+\d+\s*", line, re.ASCII)
         if match is None:
-            allowed = "NAME_NUMBER CLASS-ID SPECIES BREED-ID, SPECIES 1 (cat) or 2 (dog)"
+            allowed = "NAME_NUMBER CLASS-ID SPECIES BREED-ID, NAME of A-Z a-z 0-9 _ (60), SPECIES 1 (cat) or 2 (dog)"
             raise InputError(f"{where}: line {number}: {line[:100]!r}; allowed: {allowed}")
         stem, breed, species = match.groups()
         rows.append((stem, SPECIES_IDS[species], breed, split))

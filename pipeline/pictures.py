@@ -1,4 +1,7 @@
-"""One picture and its trimap: from the bytes in the archive to arrays of the sizes that the models take."""
+"""One picture and its trimap: from the bytes in the archive to arrays of the sizes that the models take.
+
+Whatever is in the file, that takes less than 1 GiB and some seconds: the limits below see to both.
+"""
 
 import hashlib
 import io
@@ -11,9 +14,12 @@ from PIL import Image
 from pipeline.params import Preprocess
 from pipeline.stage import InputError
 
-MAX_PIXELS = 50_000_000  # of one picture, 150 MB decoded: a file of some bytes can declare far more
+MAX_PIXELS = 25_000_000  # of one picture: a file of some bytes can declare far more
+MAX_SIDE = 65_535  # of a JPEG or GIF by their formats; memory for each row or column of a PNG or BMP adds up
+MAX_SCANS = 100  # of a JPEG of MAX_PIXELS, more of a smaller one: each goes over all pixels, common are 10
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, and speaks of an attack
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # what the names say is not trusted; Pillow's other decoders are not needed
+JPEGS, START_OF_SCAN = ("JPEG", "MPO"), b"\xff\xda"  # MPO is what Pillow calls a JPEG with another one behind it
 
 
 @dataclass(frozen=True)
@@ -40,11 +46,20 @@ def decode(data: bytes) -> Image.Image:
     """A picture by its content, whatever its name says, as RGB without alpha. Raises ValueError if unreadable."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            if picture.width * picture.height > MAX_PIXELS:
-                raise ValueError(f"declares {picture.width} x {picture.height} pixels, more than {MAX_PIXELS:,}")
+            _check_size(picture, scans=data.count(START_OF_SCAN) if picture.format in JPEGS else 1)
             return picture.convert("RGB")
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
         raise ValueError(_one_line(error)) from None
+
+
+def _check_size(picture: Image.Image, scans: int) -> None:
+    """By what the header declares, before any pixel is decoded."""
+    pixels = picture.width * picture.height
+    declares = f"declares {picture.width} x {picture.height} pixels"
+    if pixels > MAX_PIXELS or max(picture.size) > MAX_SIDE:
+        raise ValueError(f"{declares}; allowed: {MAX_PIXELS:,}, and {MAX_SIDE:,} on a side")
+    if pixels * scans > MAX_PIXELS * MAX_SCANS:
+        raise ValueError(f"{declares} in {scans} scans; allowed: {MAX_PIXELS * MAX_SCANS // pixels} scans of that size")
 
 
 def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
@@ -62,9 +77,9 @@ def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
         raise InputError(f"trimaps/{stem}.png: {found[0]} x {found[1]} pixels, its picture {size[0]} x {size[1]}")
     if values.ndim != 2:
         raise InputError(f"trimaps/{stem}.png: mode {mode}; allowed: one channel")
-    if not np.isin(values, (1, 2, 3)).all():
+    if values.min() < 1 or values.max() > 3:
         raise InputError(f"trimaps/{stem}.png: values {np.unique(values)[:8].tolist()}; allowed: 1, 2, 3")
-    return Image.fromarray((values - 1).astype(np.uint8))
+    return Image.fromarray(values.astype(np.uint8) - 1)
 
 
 def resized(picture: Image.Image, size: int) -> np.ndarray:

@@ -9,9 +9,10 @@ Writes  data/prepared/classifier/  samples.csv, images.npy             every rea
         data/metrics/preprocess.json
 
 Row k of samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive.
+
+Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, and nothing is written elsewhere.
 """
 
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,12 +21,13 @@ from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from tqdm import tqdm
 
 from pipeline.archives import read_annotations, read_pictures
 from pipeline.params import Preprocess, load_params
 from pipeline.pictures import Reject, Sample, prepare
-from pipeline.stage import PREPARED, RAW, InputError, run, write_metrics
+from pipeline.stage import PREPARED, RAW, InputError, run, write_metrics, writing
 
 
 class ArrayFile:
@@ -57,7 +59,7 @@ def prepare_all(
 
     Threads are enough: Pillow decodes and resizes without the interpreter lock.
     """
-    cores = os.cpu_count() or 1
+    cores = cpu_count()  # those that this process may use
     pending: deque[Future[Sample | Reject]] = deque()
     with ThreadPoolExecutor(cores) as pool:
         try:
@@ -152,6 +154,7 @@ def check(samples: pd.DataFrame, rejects: list[Reject], listed: int, params: Pre
                 raise InputError(f"only {found}s among the {split} pictures; allowed: cats and dogs")
 
 
+@writing(PREPARED)
 def preprocess() -> None:
     """Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split."""
     params = load_params().preprocess

@@ -1,8 +1,7 @@
 """One picture and its trimap: decoding by content, rejects, classes, resizing."""
 
+import io
 import re
-import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from PIL import Image
 from pipeline.params import Preprocess
 from pipeline.pictures import Reject, Sample, decode, prepare
 from pipeline.stage import InputError
+from tests.hostile.files import declaring, jpeg_of_scans
 from tests.petsbuilder import encode, trimap
 
 # The keys that matter here are the sizes: they differ, so that no array can have the other's.
@@ -26,14 +26,13 @@ def noise(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8))
 
 
-def png_that_declares(width: int, height: int) -> bytes:
-    """A PNG of less than 100 bytes, whatever it declares: its pixel data ends after the first byte."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+def as_mpo(jpeg: bytes) -> bytes:
+    """The JPEG with the segment that makes it the first of two pictures in one file."""
+    file = io.BytesIO()
+    noise(8, 8).save(file, "MPO", save_all=True, append_images=[noise(8, 8)])
+    start = file.getvalue().index(b"MPF\0") - 4
+    length = int.from_bytes(file.getvalue()[start + 2 : start + 4])
+    return jpeg[:2] + file.getvalue()[start : start + 2 + length] + jpeg[2:]
 
 
 def prepared(picture: bytes, mask: bytes | None = None) -> Sample:
@@ -96,15 +95,32 @@ def test_an_unreadable_picture_is_a_reject_with_the_same_reason_every_time(data,
 
 
 @pytest.mark.filterwarnings("error")  # Pillow warns from 90 million pixels on and speaks of an attack from 179 million
-@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (10_000, 10_000), (12_500, 4_001)])
-def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(width, height):
-    reject = prepare("boxer_1", png_that_declares(width, height), None, PARAMS)
+@pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "JPEG"])
+@pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (12_500, 2_001)])
+def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(file_format, width, height):
+    reject = prepare("boxer_1", declaring(file_format, width, height), None, PARAMS)
     # Had its pixels been read, the reason would be that they are truncated.
-    assert reject == Reject("boxer_1", f"declares {width} x {height} pixels, more than 50,000,000")
+    allowed = "allowed: 25,000,000, and 65,535 on a side"
+    assert reject == Reject("boxer_1", f"declares {width} x {height} pixels; {allowed}")
+
+
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_so_is_a_picture_of_few_pixels_all_in_one_row_or_column(size):
+    reason = prepare("boxer_1", declaring("PNG", *size), None, PARAMS).reason
+    assert reason.startswith(f"declares {size[0]} x {size[1]} pixels; allowed: ")
 
 
 def test_a_picture_just_under_the_limit_is_not_rejected_for_its_size():
-    assert "truncated" in prepare("boxer_1", png_that_declares(12_500, 4_000), None, PARAMS).reason
+    assert "truncated" in prepare("boxer_1", declaring("PNG", 12_500, 2_000), None, PARAMS).reason
+
+
+@pytest.mark.parametrize("marked", [bytes, as_mpo], ids=["JPEG", "MPO"])
+def test_a_progressive_jpeg_is_rejected_when_its_scans_go_over_too_many_pixels(marked):
+    assert prepared(marked(jpeg_of_scans(2400, "L", (1000, 1000))))
+    reject = prepare("boxer_1", marked(jpeg_of_scans(2500, "L", (1000, 1000))), None, PARAMS)
+    # Pillow writes six scans of a grey picture.
+    says = "declares 1000 x 1000 pixels in 2506 scans; allowed: 2500 scans of that size"
+    assert reject == Reject("boxer_1", says)
 
 
 def test_an_unreadable_trimap_rejects_its_picture_and_says_so():
@@ -134,12 +150,12 @@ def test_a_trimap_of_another_size_than_its_picture_is_an_error():
 @pytest.mark.parametrize("size", [(5, 4), (10_000, 10_000), (50_000, 50_000)])
 def test_the_size_of_a_trimap_is_checked_before_its_pixels_are_read(size):
     # Had they been read, the picture would be a reject, since they are truncated.
-    error = mask_error(solid("RGB", ORANGE), png_that_declares(*size))
+    error = mask_error(solid("RGB", ORANGE), declaring("PNG", *size))
     assert error == f"trimaps/boxer_1.png: {size[0]} x {size[1]} pixels, its picture 8 x 8"
 
 
 def test_a_trimap_of_the_right_size_with_truncated_pixels_rejects_its_picture():
-    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), png_that_declares(8, 8), PARAMS)
+    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), declaring("PNG", 8, 8), PARAMS)
     assert isinstance(reject, Reject)
     assert re.match("trimap: .*truncated", reject.reason)
 

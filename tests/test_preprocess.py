@@ -1,7 +1,6 @@
 """The stage preprocess, end to end on the hand-built dataset."""
 
 import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +174,7 @@ def test_the_outputs_are_the_same_bytes_on_every_run_and_any_number_of_cores(mon
     )
     found = []
     for cores in (1, 8, 8):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr("pipeline.preprocess.cpu_count", lambda cores=cores: cores)
         preprocess()
         found.append(outputs())
     assert len(found[0]) == 7  # three arrays, two samples.csv, rejects.csv, the metrics
