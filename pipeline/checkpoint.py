@@ -107,6 +107,7 @@ def prune_states(task: str, history_md5: str | None) -> None:
         for place, path in enumerate(states):
             if place >= STATES_KEPT or _history_md5(path) == history_md5:
                 path.unlink()
+                path.with_suffix(".draft").unlink(missing_ok=True)  # of a kill
 
 
 def _history_md5(path: Path) -> str:

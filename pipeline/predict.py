@@ -20,7 +20,7 @@ from PIL import Image
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import overlay
 from pipeline.pictures import FORMATS, decode, resized
-from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program
+from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
 
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
 
@@ -109,8 +109,9 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
         shares = ", ".join(f"{label} {100 * share:.1f} %" for label, share in areas(mask).items())
         written = ""
         if target:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            overlay(picture, mask).save(target)
+            with writing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                overlay(picture, mask).save(target)
             written = f"; {target}"
         print(f"{path}: {species} {probability:.3f}; {shares}{written}", flush=True)
     return all_read

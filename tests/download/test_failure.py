@@ -1,12 +1,10 @@
 """Each way to fail has its own line, which says how to go on."""
 
-import contextlib
 import errno
 import hashlib
 import os
 import re
 import socket
-import subprocess
 import time
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 from pipeline import download as stage
 from pipeline.download import download
 from pipeline.stage import InputError
+from tests.disks import small_disk
 from tests.download.server import (
     ARCHIVES,
     HALF,
@@ -117,23 +116,9 @@ def test_a_password_stays_secret(serve, monkeypatch, capsys, answer, password):
     assert not re.search("me:|se.*cret|'se", printed.replace("annotations.tar.gz", "").replace("images.tar.gz", ""))
 
 
-@contextlib.contextmanager
-def small_disk(kib):
-    Path("data/raw").mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "none", "data/raw"]
-    try:
-        subprocess.run(mount, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        pytest.skip(f"a full disk needs a small file system, and mounting one is not permitted here: {error}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "data/raw"], check=True)
-
-
 def test_a_full_disk(serve):
     serve(ranges)
-    with small_disk(64):
+    with small_disk(Path("data/raw"), 64):
         failure("data/raw/images.tar.gz", "disk full", "kB free, 300kB needed", "make room", "run again", "`make demo`")
     download()
     assert final() == ARCHIVES
@@ -141,7 +126,7 @@ def test_a_full_disk(serve):
 
 def test_a_disk_with_room_for_the_rest(serve):
     serve(ranges)
-    with small_disk(320):
+    with small_disk(Path("data/raw"), 320):
         part().write_bytes(IMAGES[:HALF])
         download()
         assert final() == ARCHIVES
@@ -150,7 +135,7 @@ def test_a_disk_with_room_for_the_rest(serve):
 def test_a_disk_that_fills_up(serve):
     """The server does not tell the size, so that it cannot be known beforehand."""
     serve(untold_length)
-    with small_disk(64):
+    with small_disk(Path("data/raw"), 64):
         failure("data/raw", os.strerror(errno.ENOSPC), "make room and run again, nothing is lost")
 
 

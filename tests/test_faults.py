@@ -1,0 +1,124 @@
+"""Read-only folders, another user, a clock that jumps back, two at once: one line, and nothing is lost."""
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+
+from pipeline.evaluate import evaluate
+from pipeline.stage import MODELS
+from pipeline.train import train
+from tests.colourmodels import write_classifier
+from tests.disks import read_only
+from tests.project import REPOSITORY, clone_of, finished_runs, run_in, start_stage, tiny, write_params
+from tests.servers import program
+from tests.test_full_disk import line_of, outputs, write_history
+from tests.test_resume import states
+from tests.training import logged, only_run
+
+LOCKED = "Read-only file system; make it writable and run again"
+READER = "+dac_read_search"  # as root it may read everything: this Python may lie in root's folder
+ANYONE = ("setpriv", "--reuid=65534", "--clear-groups", f"--inh-caps={READER}", f"--ambient-caps={READER}")
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "named"),
+    [
+        (train, ".training", r"/.*/\.training/classifier-\w+\.lock"),
+        (train, "data/models", "data/models/draft-classifier.keras"),
+        (evaluate, "data/plots", "data/plots/classifier"),
+    ],
+)
+def test_a_read_only_folder_is_one_line(prepared: Path, stage: Callable[[str], None], place: str, named: str) -> None:
+    write_history("classifier")
+    if stage is evaluate:
+        MODELS.mkdir()
+        write_classifier(MODELS / "classifier.keras", 16)
+    with read_only(Path(place)):
+        assert re.fullmatch(f"{named}: {LOCKED}", line_of(stage, "classifier"))
+
+
+def test_another_user_is_told_in_one_line_which_file_it_cannot_write(prepared: Path) -> None:
+    (prepared / "data").chmod(0o555)
+    user = ANYONE if os.geteuid() == 0 else ()
+    command = (*user, sys.executable, "-m", "pipeline.download")
+    done = run_in(prepared, *command, check=False, PYTHONPATH=str(REPOSITORY))
+    refused = f"{prepared}/data/.download.lock: Permission denied; give this user access and run again"
+    assert (done.returncode, done.stderr) == (1, f"download: {refused}\n")
+
+
+def test_a_clock_that_jumps_back_in_a_training_and_before_the_next_changes_nothing(prepared: Path) -> None:
+    write_params(prepared, **tiny(train_classifier={"epochs": 6}))
+    program("faketime", "faketime")
+    (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
+    clock = prepared / "clock"
+    clock.write_text("+400d\n")
+    faked = {"FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+    process = start_stage(prepared, "train", "classifier", LD_PRELOAD=str(library), **faked)
+    for line in process.stdout:
+        if "epoch 2/" in line:
+            clock.write_text("+200d\n")
+        if "epoch 4/" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate(timeout=60)
+    assert len(states()) == 1
+
+    train("classifier")
+    found, run = outputs(MODELS), only_run("classifier")
+    assert run.info.status == "FINISHED"
+    times = {point.step: point.timestamp for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")}
+    assert times[1] > times[4] > times[6]
+    losses = logged(run, "loss")
+    assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
+    assert run.data.metrics["loss"] == losses[-1][1], "the last epoch's, though the first has a later time"
+    train("classifier")
+    assert outputs(MODELS) == found
+
+
+def test_of_two_dvc_repro_and_an_experiment_with_the_same_training_at_once_one_trains(
+    repository: Path, tmp_path: Path
+) -> None:
+    """What works in another folder waits, and has the result, too. What works in the same folder DVC sends away."""
+    folder = clone_of(repository, tmp_path / "clone")
+    rwlock, same = folder / ".dvc/tmp/rwlock", {"seed": 5, "epochs": 12}
+    changes = [f"--set-param=train_classifier.{name}={value}" for name, value in same.items()]
+    repro = ("dvc", "repro", "--single-item", "train_classifier")
+    with ThreadPoolExecutor() as pool:
+        temporary = ("dvc", "exp", "run", "--temp", "--name", "beside", *changes, "--single-item", "train_classifier")
+        beside = pool.submit(run_in, folder, *temporary)
+        wait_until(lambda: list((folder / ".training").glob("classifier-*.npz")))
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        params["train_classifier"] |= same
+        (folder / "params.yaml").write_text(yaml.safe_dump(params))
+        here = pool.submit(run_in, folder, *repro)
+        wait_until(lambda: rwlock.exists() and "data/models" in rwlock.read_text())
+        sent_away = run_in(folder, *repro, check=False)
+    assert sent_away.returncode != 0
+    assert "is busy, it is being blocked by" in sent_away.stderr
+    printed = [beside.result().stdout, here.result().stdout]
+    assert [text.count("epoch ") for text in printed] == [12, 0]
+
+    experiment = run_in(folder, "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/beside").stdout.strip()
+    lock = run_in(folder, "git", "show", f"{experiment}:dvc.lock").stdout
+    locks = [yaml.safe_load(text)["stages"]["train_classifier"] for text in (lock, (folder / "dvc.lock").read_text())]
+    assert locks[0] == locks[1]
+    assert [run.data.params["seed"] for run in finished_runs(folder)] == ["5"]
+    assert not any(json.loads(rwlock.read_text()).values()), "nothing is left locked"
+    assert "didn't change, skipping" in run_in(folder, *repro).stdout
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
