@@ -58,7 +58,7 @@ def check_links() -> None:
 
 SERVERS: list[subprocess.Popen] = []
 SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro, ".venv/bin/pip install": dry}
-SPECIAL |= {"make test": done_before, "make lint": done_before}
+SPECIAL |= {"make lint test": done_before}
 check_links()
 try:
     for block in re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE):
