@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import load_yaml
 
-from benchmarks.kills import STORING, Undisturbed, outputs, trial_of
+from benchmarks.kills import Undisturbed, outputs, trial_of
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,6 @@ from benchmarks.kills import STORING, Undisturbed, outputs, trial_of
     [
         ("preprocess", "arrays are written", "kill -9 of all"),
         ("train_classifier", "a state is written", "kill -9 of dvc"),
-        ("train_segmenter", STORING, "kill -9 of all"),
         ("plot", "figures are drawn", "Ctrl-C"),
         ("download", "archives are drawn", "SIGTERM to dvc"),
     ],

@@ -27,9 +27,9 @@ def start_some_run() -> TrackedRun:
     return open_run(SOME_TRAINING, "CPU")
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (InputError, "FAILED")])
-def test_a_run_says_how_it_ended(store: Path, error: type[BaseException], status: str) -> None:
-    with pytest.raises(error), start_some_run():
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (InputError("x"), "FAILED")])
+def test_a_run_says_how_it_ended(store: Path, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), start_some_run():
         raise error
     assert only_run("classifier").info.status == status
 
