@@ -99,8 +99,8 @@ def history_csv(history: list[dict[str, float]]) -> str:
 def prune_states(task: str, history_md5: str | None) -> None:
     """Remove the states that are needed no more: of the training with this history, and all but the last STATES_KEPT.
 
-    history_md5: of data/history/TASK.csv in dvc.lock. A training's state outlives it until DVC has what it made: a kill
-    before that would cost all its epochs.
+    history_md5: of data/history/TASK.csv in dvc.lock. The state of a training that is done waits until DVC has what it
+    made: a kill before that would cost all its epochs.
     """
     with suppress(FileNotFoundError):  # another training removed its own
         states = sorted((root() / ".training").glob(f"{task}-*.npz"), key=os.path.getmtime, reverse=True)
@@ -113,7 +113,9 @@ def prune_states(task: str, history_md5: str | None) -> None:
 def _history_md5(path: Path) -> str:
     try:
         with np.load(path) as file:
-            return hashlib.md5(history_csv(_meta(file)["history"]).encode()).hexdigest()
+            meta = _meta(file)
+            # One that is at work may begin as a shorter one did that DVC has.
+            return hashlib.md5(history_csv(meta["history"]).encode()).hexdigest() if meta["is_done"] else ""
     except UNREADABLE:
         return ""
 
@@ -135,6 +137,7 @@ class TrainingState(keras.callbacks.Callback):
         self.run_id: str | None = None
         self.history: list[dict[str, float]] = []
         self.best: list[np.ndarray] = []
+        self.is_done = False  # the outputs are written
 
     @property
     def best_epoch(self) -> int:
@@ -172,7 +175,9 @@ class TrainingState(keras.callbacks.Callback):
     def save(self) -> None:
         """Write the file: a new one beside it, on the disk before it takes the name."""
         current = [variable.numpy() for variable in self.model.variables + self.model.optimizer.variables]
-        meta = json.dumps({"run_id": self.run_id, "history": self.history, "best": len(self.best)})
+        meta = json.dumps(
+            {"run_id": self.run_id, "history": self.history, "best": len(self.best), "is_done": self.is_done}
+        )
         draft = self.path.with_suffix(".draft")
         with _replacing(self.path, draft), draft.open("wb") as file:
             np.savez(file, *self.best, *current, meta=meta)

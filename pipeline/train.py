@@ -19,8 +19,10 @@ import time
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from filelock import FileLock
+from joblib import cpu_count
 
 from pipeline.checkpoint import TrainingState, history_csv, prune_states, save_checkpoint
 from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
@@ -64,11 +66,12 @@ def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, 
 
 
 def state_path(task: str, params: Train, data_md5: str) -> Path:
-    """A name that changes with the parameters, the prepared data, the code and the Keras version."""
+    """A name that changes with the parameters, the prepared data, the code, and what else decides the last digits."""
     files = ("train.py", "models.py", "dataset.py", "checkpoint.py")
     code = [Path(__file__).with_name(name).read_bytes() for name in files]
     key = hashlib.sha256(b"\0".join([params.model_dump_json().encode(), data_md5.encode(), *code]))
-    key.update(f"{keras.__version__} {tf.__version__}".encode())
+    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count()
+    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {device()} {threads}".encode())
     return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
 
 
@@ -105,7 +108,10 @@ def train(task: str) -> None:
             fit(model, data, params, state, tracked)
             write_outputs(model, state, task)
             tracked.finish()
-        if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process: evaluate prunes
+        if "DVC_STAGE" in os.environ:  # DVC stores the outputs after this process; what comes next prunes
+            state.is_done = True
+            state.save()
+        else:
             state.path.unlink()
         lock.unlink()
 

@@ -137,6 +137,19 @@ def test_a_training_that_dvc_has_is_done_again_from_the_start_when_it_is_forced(
     assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
 
 
+def test_a_longer_training_than_dvc_has_keeps_its_state_though_it_begins_as_that_did(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_STAGE", "train_classifier")
+    train("classifier")
+    lock_outputs()
+    write_params(prepared, **tiny(train_classifier={"epochs": 5}))
+    train_until("classifier", "epoch 3/5")  # the same three epochs
+    capsys.readouterr()
+    train("classifier")
+    assert epochs_trained(capsys) == [4, 5]
+
+
 def test_states_of_unfinished_trainings_are_bounded_the_oldest_go(prepared: Path, monkeypatch) -> None:
     monkeypatch.setattr(checkpoint, "STATES_KEPT", 2)
     seen = []

@@ -88,11 +88,16 @@ def test_dead_runs_of_both_tasks_are_closed_by_the_next_start_and_those_of_other
 def test_the_part_of_a_model_that_a_kill_left_goes(store: Path) -> None:
     train_until("classifier", "epoch 3/3")
     run_id, client = only_run("classifier").info.run_id, mlflow.MlflowClient()
-    half = client.create_logged_model(connect("classifier"), "model", source_run_id=run_id)
-    client.log_outputs(run_id, [LoggedModelOutput(half.model_id, 0)])
+    for _ in range(4):  # the run names them all for good, in an order of chance
+        half = client.create_logged_model(connect("classifier"), "model", source_run_id=run_id)
+        client.log_outputs(run_id, [LoggedModelOutput(half.model_id, 0)])
     train("classifier")
     (model,) = client.search_logged_models([connect("classifier")])
     assert (model.source_run_id, model.status) == (run_id, "READY")
+    evaluate("classifier")
+    (version,) = client.search_model_versions("name = 'pets-classifier'")
+    assert version.source == f"models:/{model.model_id}"
+    assert "test_accuracy" in {metric.key for metric in client.get_logged_model(model.model_id).metrics}
 
 
 def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:

@@ -19,6 +19,12 @@ def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> 
     return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
 
 
+def models_of(run_id: str, task: str) -> list[str]:
+    """The ids of the models that were logged to a run. The run itself keeps naming those that were deleted."""
+    found = mlflow.MlflowClient().search_logged_models([connect(task)], f"source_run_id = '{run_id}'")
+    return [model.model_id for model in found]
+
+
 def find_training(training: Training) -> Run | None:
     """The finished run of a training, None where there is none."""
     return next(iter(search(training.task, training.condition)), None)

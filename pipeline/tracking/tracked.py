@@ -14,7 +14,7 @@ from mlflow.entities import Metric
 
 from pipeline.stage import HISTORY, MODELS, root
 from pipeline.tracking.lineage import Training
-from pipeline.tracking.search import drop_repeat, settle_training
+from pipeline.tracking.search import drop_repeat, models_of, settle_training
 from pipeline.tracking.serving import log_model
 from pipeline.tracking.store import StoreError, store_faults, store_lock
 
@@ -105,8 +105,8 @@ class TrackedRun:
         names = {"best_epoch": "epoch", "best_val_loss": "val_loss", "best_val_accuracy": "val_accuracy"}
         values = {name: float(best[column]) for name, column in names.items()}
         client = mlflow.MlflowClient()
-        for part in client.get_run(self.run_id).outputs.model_outputs:  # a kill may have left a part of a model
-            client.delete_logged_model(part.model_id)
+        for part in models_of(self.run_id, task):  # that a kill left
+            client.delete_logged_model(part)
         with mlflow.start_run(run_id=self.run_id):  # ends FINISHED
             client.log_batch(self.run_id, metrics=measured(values))
             log_model(task, folder / MODELS / f"{task}.keras")
