@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.stage import TASKS
 from pipeline.tracking.registry import champion_of, mend, versions_of
+from pipeline.tracking.store import StoreError
 from tests.training import record_one
 
 
@@ -134,6 +135,33 @@ def test_a_version_that_was_removed_comes_back_with_its_checkpoint(store: Path) 
     mlflow.MlflowClient().delete_model_version("pets-classifier", "1")
     mend("classifier")
     assert champion() == run.info.run_id
+
+
+def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(store: Path) -> None:
+    run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
+    run_id, (model,) = run.info.run_id, run.outputs.model_outputs
+    client.delete_logged_model(model.model_id)
+    client.delete_model_version("pets-classifier", "1")
+    remedy = "delete the run, and `python -m pipeline.tracking sync` writes it anew"
+    with pytest.raises(StoreError, match=f"the MLflow run {run_id} has 0 models named model, not 1; {remedy}"):
+        mend("classifier")
+
+    client.delete_run(run_id)
+    anew = record_one("classifier", 0.5)
+    (model,) = anew.outputs.model_outputs
+    (version,) = versions_of("classifier")
+    assert (version.run_id, version.source) == (anew.info.run_id, f"models:/{model.model_id}")
+    assert mend("classifier") == []
+
+
+def test_another_model_that_a_person_logged_to_a_run_does_not_matter(store: Path) -> None:
+    run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
+    (model,) = run.outputs.model_outputs
+    client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)
+    client.delete_model_version("pets-classifier", "1")
+    mend("classifier")
+    (version,) = versions_of("classifier")
+    assert version.source == f"models:/{model.model_id}"
 
 
 def test_versions_that_others_made_by_hand_are_left_alone(store: Path) -> None:

@@ -34,6 +34,14 @@ def test_a_run_says_how_it_ended(store: Path, error: BaseException, status: str)
     assert only_run("classifier").info.status == status
 
 
+def test_a_run_that_is_complete_stays_finished_whatever_comes_then(store: Path) -> None:
+    train("classifier")
+    run_id = only_run("classifier").info.run_id
+    with pytest.raises(KeyboardInterrupt), open_run(SOME_TRAINING, "CPU", run_id):
+        raise KeyboardInterrupt
+    assert only_run("classifier").info.status == "FINISHED"
+
+
 def test_a_run_at_work_is_not_taken_by_a_second_process(prepared: Path) -> None:
     with start_some_run() as first, pytest.raises(Timeout):
         open_run(SOME_TRAINING, "CPU", first.run_id)

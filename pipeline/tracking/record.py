@@ -12,7 +12,7 @@ from pipeline.tracking.lineage import Training, evaluation_in_files, restored_ta
 from pipeline.tracking.registry import register
 from pipeline.tracking.revisions import work_tree
 from pipeline.tracking.runs import resume_run, start_run
-from pipeline.tracking.search import drop_repeat, find_training, models_of, search, settle_training
+from pipeline.tracking.search import drop_repeat, find_training, model_of, search, settle_training
 from pipeline.tracking.store import StoreError, connect, store_faults, store_lock
 from pipeline.tracking.tracked import local_file, measured, warn
 from pipeline.tracking.views import LINKS, experiment_links, experiment_tags, run_links
@@ -83,7 +83,7 @@ def _log_evaluation(run: Run, training: Training, evaluation: dict[str, str], fo
     client, run_id = mlflow.MlflowClient(), run.info.run_id
     scores = json.loads((folder / METRICS / f"{training.task}.json").read_text())
     values = {f"test_{name}": float(value) for name, value in scores.items()}
-    (model_id,) = models_of(run_id, training.task)
+    model_id = model_of(run_id, training.task)
     client.log_batch(run_id, metrics=measured(values, model_id=model_id))
     client.log_artifacts(run_id, str(folder / PLOTS / training.task), "evaluation")
     if run.data.tags.get(NOTE, LINKS).startswith(LINKS):  # else a person has written another

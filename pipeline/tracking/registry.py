@@ -7,7 +7,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.tracking.search import models_of, search
+from pipeline.tracking.search import model_of, search
 
 CHAMPION = "champion"
 
@@ -26,7 +26,7 @@ def register(task: str, run: Run) -> str:
     if not client.search_registered_models(f"name = '{name}'"):
         with suppress(MlflowException):  # another machine made it in this moment
             client.create_registered_model(name)
-    (model_id,) = models_of(run.info.run_id, task)
+    model_id = model_of(run.info.run_id, task)
     tags = {"model_md5": md5, "data_md5": run.data.tags["data_md5"]}
     tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
     version = client.create_model_version(name, f"models:/{model_id}", run.info.run_id, tags, model_id=model_id)

@@ -10,7 +10,8 @@ from mlflow.exceptions import MlflowException
 from pipeline.stage import TASKS, InputError, content_md5
 from pipeline.tracking.lineage import Training, evaluation_in_lock, training_in_lock
 from pipeline.tracking.revisions import Revision, revision
-from pipeline.tracking.store import connect, store_uri
+from pipeline.tracking.serving import MODEL
+from pipeline.tracking.store import StoreError, connect, store_uri
 
 
 def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
@@ -20,9 +21,18 @@ def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> 
 
 
 def models_of(run_id: str, task: str) -> list[str]:
-    """The ids of the models that were logged to a run. The run itself keeps naming those that were deleted."""
-    found = mlflow.MlflowClient().search_logged_models([connect(task)], f"source_run_id = '{run_id}'")
-    return [model.model_id for model in found]
+    """The ids of the checkpoints that were logged to a run. The run itself keeps naming those that were deleted."""
+    condition = f"source_run_id = '{run_id}' AND name = '{MODEL}'"  # a person may have logged another beside it
+    return [model.model_id for model in mlflow.MlflowClient().search_logged_models([connect(task)], condition)]
+
+
+def model_of(run_id: str, task: str) -> str:
+    """The id of the one that a finished run has. Raises StoreError if a person deleted it, or logged a second."""
+    found = models_of(run_id, task)
+    if len(found) != 1:
+        remedy = "delete the run, and `python -m pipeline.tracking sync` writes it anew"
+        raise StoreError(f"the MLflow run {run_id} has {len(found)} models named {MODEL}, not 1; {remedy}")
+    return found[0]
 
 
 def find_training(training: Training) -> Run | None:
@@ -33,14 +43,16 @@ def find_training(training: Training) -> Run | None:
 def settle_training(training: Training) -> Run | None:
     """The same, after seeing to it that there is only one. To be called under the store's lock.
 
-    Of several (two machines may end the same training at once) the oldest stays. One that was deleted comes back.
+    Of several (two machines may end the same training at once) the oldest stays. One that was deleted comes back,
+    if it still has its model.
     """
     runs = search(training.task, training.condition)
     for repeat in runs[1:]:
         drop_repeat(repeat.info.run_id, runs[0].info.run_id)
     if not runs:
         deleted = search(training.task, training.condition, ViewType.DELETED_ONLY)
-        runs = [run for run in deleted if "repeat_of" not in run.data.tags]
+        unrepeated = [run for run in deleted if "repeat_of" not in run.data.tags]
+        runs = [run for run in unrepeated if len(models_of(run.info.run_id, training.task)) == 1]
         for run in runs[:1]:
             mlflow.MlflowClient().restore_run(run.info.run_id)
     return runs[0] if runs else None

@@ -18,6 +18,7 @@ from PIL import Image
 import pipeline
 from pipeline.stage import CLASSES
 
+MODEL = "model"  # the name of every checkpoint in its run
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
 ANSWERS = {
     "segmenter": Schema([ColSpec("binary", "mask"), *(ColSpec("double", name) for name in CLASSES)]),
@@ -33,7 +34,7 @@ def log_model(task: str, checkpoint: Path) -> ModelInfo:
     """
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # a line of INFO about the example each time
     return mlflow.pyfunc.log_model(
-        name="model",
+        name=MODEL,
         loader_module="pipeline.tracking.loader",
         data_path=str(checkpoint),
         code_paths=[str(Path(pipeline.__file__).parent)],

@@ -92,8 +92,8 @@ def _make_tables() -> None:
     """A new sqlite file gets its name when it is whole: MLflow cannot open one whose making was killed."""
     if store_uri().startswith("sqlite:///") and not _database().exists():
         draft = _database().with_name(f"{_database().name}.draft")
-        for left in draft.parent.glob(f"{draft.name}*"):  # sqlite would play its journal back into the next draft
-            left.unlink()
+        for ending in ("", "-journal", "-wal", "-shm"):  # sqlite would play what a kill left back into the next draft
+            Path(f"{draft}{ending}").unlink(missing_ok=True)
         mlflow.MlflowClient(f"sqlite:///{draft}").search_experiments()
         draft.replace(_database())
 

@@ -43,10 +43,12 @@ class TrackedRun:
         self.alive.release()
 
     def _end(self, status: str) -> None:
-        """Where the store cannot be reached, the next start ends the run."""
+        """A run that is complete already stays so. Where the store cannot be reached, the next start ends the run."""
+        client = mlflow.MlflowClient()
         try:
             with store_faults():
-                mlflow.MlflowClient().set_terminated(self.run_id, status)
+                if client.get_run(self.run_id).info.status == "RUNNING":
+                    client.set_terminated(self.run_id, status)
             self.lock.unlink(missing_ok=True)
         except StoreError as error:
             warn(error)
