@@ -7,6 +7,8 @@ Mends  dvc.lock          half written: what Git has of it comes back, DVC's run 
 """
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import psutil
@@ -26,21 +28,30 @@ def recover() -> None:
     try:
         with Repo() as repo, repo.lock:  # held while dvc writes, not while a stage runs
             mend_rwlock(Path(repo.tmp_dir) / "rwlock")
-            mend_lock(Path(LOCK))
+            mend_lock(Path(LOCK), Path(repo.tmp_dir) / "lock.draft")
     except DvcException as error:
         raise InputError(" ".join(str(error).split())) from None
 
 
-def mend_lock(path: Path) -> None:
-    """Put the committed dvc.lock in the place of a broken one, which is kept as dvc.lock.broken."""
+def mend_lock(path: Path, draft: Path) -> None:
+    """Put the committed dvc.lock in the place of a broken one, which is kept as dvc.lock.broken.
+
+    draft: where to write it first, on the same disk. Raises InputError for one with a merge conflict; it stays.
+    """
     try:
         load(path, COMPILED_LOCKFILE_SCHEMA)
     except FileNotFoundError:
         return
     except DvcException:
-        path.replace(f"{path}.broken")
+        if re.search(rb"^<{7} ", path.read_bytes(), re.MULTILINE):
+            remedy = f"choose a side, as `git checkout --ours {path}` does, then run again"
+            raise InputError(f"{path}: a merge conflict is in it; {remedy}") from None
+        shutil.copy(path, f"{path}.broken")
         if committed := git("show", f"HEAD:./{path}"):
-            path.write_text(committed)
+            draft.write_text(committed)
+            draft.replace(path)
+        else:
+            path.unlink()
         print(f"{path}: broken, kept as {path}.broken; `dvc repro` makes a new one from its run cache")
 
 
@@ -61,9 +72,12 @@ def _is_at_work(holder: dict) -> bool:
     """holder: the process id of a dvc and its command line."""
     try:
         running = psutil.Process(holder["pid"]).cmdline()
+    except psutil.AccessDenied:  # another user's
+        return True
     except psutil.Error:
         return False
-    return " ".join(running).endswith(holder["cmd"].partition(" ")[2])  # `dvc` there may be `python -m dvc` here
+    program_there, _, arguments = holder["cmd"].partition(" ")
+    return " ".join(running).endswith(arguments or program_there)  # `dvc` there may be `python -m dvc` here
 
 
 if __name__ == "__main__":

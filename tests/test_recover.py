@@ -72,6 +72,16 @@ def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache(here: Pat
     assert Path("dvc.lock").read_text() == whole
 
 
+def test_a_merge_conflict_is_no_damage() -> None:
+    path = Path("dvc.lock")
+    conflict = f"schema: '2.0'\n<<<<<<< HEAD\n=======\n>>>>>>> other\n{path.read_text()}"
+    path.write_text(conflict)
+    with pytest.raises(InputError, match=r"^dvc.lock: a merge conflict is in it; choose a side, as `git checkout --ou"):
+        recover()
+    assert path.read_text() == conflict
+    assert not Path("dvc.lock.broken").exists()
+
+
 def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_its_number(here: Path) -> None:
     Path("in").write_text("something else")
     hold(os.getpid(), "/usr/bin/dvc repro --no-such-option")
@@ -87,6 +97,22 @@ def test_a_half_written_lock_is_removed() -> None:
     RWLOCK.write_text('{"write": {')
     recover()
     assert not RWLOCK.exists()
+
+
+def test_a_lock_of_a_program_without_arguments_is_not_anybody_s() -> None:
+    hold(os.getpid(), "/usr/bin/ipython")
+    recover()
+    assert not RWLOCK.exists()
+
+
+def test_a_lock_of_a_process_that_this_user_may_not_look_at_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(process: psutil.Process) -> list[str]:
+        raise psutil.AccessDenied(process.pid)  # as on macOS; Linux shows everyone's
+
+    monkeypatch.setattr(psutil.Process, "cmdline", refuse)
+    hold(os.getpid(), "/usr/bin/dvc repro")
+    recover()
+    assert RWLOCK.exists()
 
 
 def test_a_lock_of_a_process_that_is_at_work_stays() -> None:
