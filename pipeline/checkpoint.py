@@ -100,12 +100,15 @@ def prune_states(task: str, history_md5: str | None) -> None:
     """Remove the states that are needed no more: of the training with this history, and all but the last STATES_KEPT.
 
     history_md5: of data/history/TASK.csv in dvc.lock. The state of a training that is done waits until DVC has what it
-    made: a kill before that would cost all its epochs.
+    made: a kill before that would cost all its epochs. Called when a training or an evaluation of the task starts.
     """
     with suppress(FileNotFoundError):  # another training removed its own
-        states = sorted((root() / ".training").glob(f"{task}-*.npz"), key=os.path.getmtime, reverse=True)
-        for place, path in enumerate(states):
-            if place >= STATES_KEPT or _history_md5(path) == history_md5:
+        files = sorted((root() / ".training").glob(f"{task}-*"), key=os.path.getmtime, reverse=True)
+        trainings = list(dict.fromkeys(path.stem for path in files))  # a kill may leave a draft or a lock alone
+        for path in files:
+            if trainings.index(path.stem) >= STATES_KEPT:
+                path.unlink()
+            elif path.suffix == ".npz" and _history_md5(path) == history_md5:
                 path.unlink()
                 path.with_suffix(".draft").unlink(missing_ok=True)  # of a kill
 
@@ -115,7 +118,8 @@ def _history_md5(path: Path) -> str:
         with np.load(path) as file:
             meta = _meta(file)
             # One that is at work may begin as a shorter one did that DVC has.
-            return hashlib.md5(history_csv(meta["history"]).encode()).hexdigest() if meta["is_done"] else ""
+            is_done = len(meta["history"]) >= meta["epochs"]
+            return hashlib.md5(history_csv(meta["history"]).encode()).hexdigest() if is_done else ""
     except UNREADABLE:
         return ""
 
@@ -131,13 +135,12 @@ class TrainingState(keras.callbacks.Callback):
     dropout); with the optimizer's variables it decides the rest of the training. The file is replaced in one step.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, epochs: int):
         super().__init__()
-        self.path = path
+        self.path, self.epochs = path, epochs
         self.run_id: str | None = None
         self.history: list[dict[str, float]] = []
         self.best: list[np.ndarray] = []
-        self.is_done = False  # the outputs are written
 
     @property
     def best_epoch(self) -> int:
@@ -175,11 +178,9 @@ class TrainingState(keras.callbacks.Callback):
     def save(self) -> None:
         """Write the file: a new one beside it, on the disk before it takes the name."""
         current = [variable.numpy() for variable in self.model.variables + self.model.optimizer.variables]
-        meta = json.dumps(
-            {"run_id": self.run_id, "history": self.history, "best": len(self.best), "is_done": self.is_done}
-        )
+        progress = {"run_id": self.run_id, "history": self.history, "epochs": self.epochs, "best": len(self.best)}
         draft = self.path.with_suffix(".draft")
         with _replacing(self.path, draft), draft.open("wb") as file:
-            np.savez(file, *self.best, *current, meta=meta)
+            np.savez(file, *self.best, *current, meta=json.dumps(progress))
             file.flush()
             os.fsync(file.fileno())

@@ -28,8 +28,7 @@ MODELS = Path("data/models")  # TASK.keras, the best checkpoint
 HISTORY = Path("data/history")  # TASK.csv, a row per epoch
 METRICS = Path("data/metrics")  # JSON for `dvc metrics`
 PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
-PATIENCE = 60  # seconds for a stage whose dvc was killed to end: its batch, and a store that does not answer
-
+PATIENCE = 150  # seconds for a stage whose dvc was killed to end: its batch, and twice a store that does not answer
 
 WAYS_OUT = {
     errno.ENOSPC: "make room and run again, nothing is lost",

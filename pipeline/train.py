@@ -96,7 +96,7 @@ def train(task: str) -> None:
     model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
     print(f"{model.name}: {model.count_params():,} parameters, on {device()}")
 
-    state = TrainingState(state_path(task, params, data_md5))
+    state = TrainingState(state_path(task, params, data_md5), params.epochs)
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
     with FileLock(lock, timeout=PATIENCE):  # two experiments in folders of their own may be the same training
@@ -108,11 +108,8 @@ def train(task: str) -> None:
             fit(model, data, params, state, tracked)
             write_outputs(model, state, task)
             tracked.finish()
-        if "DVC_STAGE" in os.environ:  # DVC stores the outputs after this process; what comes next prunes
-            state.is_done = True
-            state.save()
-        else:
-            state.path.unlink()
+        if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process, and what comes next prunes
+            state.path.unlink(missing_ok=True)
         lock.unlink()
 
 

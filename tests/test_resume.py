@@ -1,5 +1,6 @@
 """A training that is interrupted goes on, in the same MLflow run, to the result it would have had."""
 
+import os
 import re
 import signal
 import time
@@ -159,6 +160,35 @@ def test_states_of_unfinished_trainings_are_bounded_the_oldest_go(prepared: Path
         seen += [path for path in states() if path not in seen]
     checkpoint.prune_states("classifier", None)
     assert set(states()) == set(seen[1:])
+
+
+def test_so_are_drafts_and_locks_that_kills_left_without_a_state(prepared: Path) -> None:
+    folder = Path(".training")
+    folder.mkdir()
+    for age in range(checkpoint.STATES_KEPT + 3):
+        for kind in ("draft", "lock"):
+            path = folder / f"classifier-{age}.{kind}"
+            path.touch()
+            os.utime(path, (10**9 - age, 10**9 - age))
+    checkpoint.prune_states("classifier", None)
+    kept = range(checkpoint.STATES_KEPT)
+    assert {path.name for path in folder.iterdir()} == {
+        f"classifier-{k}.{kind}" for k in kept for kind in ("draft", "lock")
+    }
+
+
+@pytest.mark.parametrize("change", ["TF_NUM_INTRAOP_THREADS", "device"])
+def test_the_state_of_another_device_or_number_of_threads_is_not_used(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    train_until("classifier", "epoch 2/3")
+    capsys.readouterr()
+    if change == "device":
+        monkeypatch.setattr("pipeline.train.device", lambda: "NVIDIA H100")
+    else:
+        monkeypatch.setenv(change, "99")
+    train("classifier")
+    assert epochs_trained(capsys) == [1, 2, 3]
 
 
 def test_a_damaged_state_is_reported_and_the_training_starts_afresh(
