@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 
+from pipeline.pictures import MAX_FILE_BYTES
 from pipeline.stage import InputError
 
 SPECIES_IDS = {"1": "cat", "2": "dog"}  # as numbered in the third column of the lists
-MAX_MEMBER_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
 MAX_LIST_BYTES = 2 * 2**20  # some 80,000 pictures
 MAX_TRIMAP_BYTES = 256 * 2**20  # of all of them, with their headers
 MAX_EXPANSION = 20  # times the size of the file, of which the published ones need 5; the first 64 MiB are free
@@ -108,9 +108,9 @@ def _regular_files(stream: _Bounded) -> Iterator[tuple[str, bytes]]:
         if not block:
             raise tarfile.ReadError("no end-of-archive mark")
         member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        if not 0 <= member.size <= MAX_MEMBER_BYTES:
+        if not 0 <= member.size <= MAX_FILE_BYTES:
             found = f"{stream.path}: {member.name!r}: {member.size} bytes"
-            raise InputError(f"{found}; allowed: 0 to {MAX_MEMBER_BYTES}")
+            raise InputError(f"{found}; allowed: 0 to {MAX_FILE_BYTES}")
         if member.type in LINKS_DEVICES_AND_FOLDERS:  # no content follows, whatever size they declare
             continue
         content = stream.read(member.size + -member.size % tarfile.BLOCKSIZE)

@@ -14,6 +14,7 @@ from PIL import Image
 from pipeline.params import Preprocess
 from pipeline.stage import InputError
 
+MAX_FILE_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
 MAX_PIXELS = 25_000_000  # of one picture: a file of some bytes can declare far more
 MAX_SIDE = 65_535  # of a JPEG or GIF by their formats; memory for each row or column of a PNG or BMP adds up
 MAX_SCANS = 100  # of a JPEG of MAX_PIXELS, more of a smaller one: each goes over all pixels, common are 10

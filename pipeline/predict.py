@@ -19,7 +19,7 @@ from PIL import Image
 
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import overlay
-from pipeline.pictures import FORMATS, decode, resized
+from pipeline.pictures import FORMATS, MAX_FILE_BYTES, decode, resized
 from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
 
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
@@ -81,11 +81,14 @@ def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
 
 
 def open_picture(path: Path) -> Image.Image:
-    """Raises InputError for a file that is missing or no readable picture."""
+    """Raises InputError for a file that is missing, too large, or no readable picture."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{path}: more than {MAX_FILE_BYTES} bytes; allowed: that many")
     return picture_of(data, str(path))
 
 

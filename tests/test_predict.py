@@ -83,6 +83,13 @@ def test_each_picture_gets_a_line(run) -> None:
     assert re.fullmatch(r"other.jpg: dog 0\.5[789]\d; foreground 0.0 %, background 50.0 %, contour 50.0 %", out[1])
 
 
+def test_a_file_larger_than_any_picture_is_one_line(run) -> None:
+    with Path("huge.jpg").open("wb") as file:
+        file.truncate(10**12)
+    status, out, err = run("huge.jpg", "pet.png")
+    assert (status, len(out), err) == (1, 1, ["predict: huge.jpg: more than 16777216 bytes; allowed: that many"])
+
+
 def test_without_a_folder_nothing_is_written(run, workspace: Path) -> None:
     before = sorted(workspace.rglob("*"))
     run("pet.png")

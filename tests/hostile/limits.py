@@ -7,8 +7,8 @@ from itertools import islice, product
 import numpy as np
 from PIL import Image
 
-from pipeline.archives import MAX_LIST_BYTES, MAX_MEMBER_BYTES
-from pipeline.pictures import MAX_PIXELS, MAX_SCANS
+from pipeline.archives import MAX_LIST_BYTES
+from pipeline.pictures import MAX_FILE_BYTES, MAX_PIXELS, MAX_SCANS
 from tests.hostile.case import TEST, Case, case
 from tests.hostile.files import entry, jpeg_of_scans, jpeg_of_segments, run_length_bmp
 from tests.petsbuilder import encode
@@ -35,7 +35,7 @@ LIMITS: dict[str, Callable[[], Case]] = {
     "run-length BMP": lambda: everywhere(run_length_bmp(SIDE)),
     "progressive JPEG": lambda: everywhere(jpeg_of_scans(MAX_SCANS - 20, "RGB", SIZE)),
     "CMYK JPEG full of empty segments": lambda: everywhere(
-        jpeg_of_segments(MAX_MEMBER_BYTES, jpeg_of_scans(0, "CMYK", SIZE))
+        jpeg_of_segments(MAX_FILE_BYTES, jpeg_of_scans(0, "CMYK", SIZE))
     ),
     "lists of a breed per picture": a_breed_per_picture,
     "empty members": lambda: case({}, images=[entry("images/nothing")] * 120_000),
