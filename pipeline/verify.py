@@ -50,8 +50,13 @@ def verify(name: str) -> bool:
 def check_out(found: Revision, folder: Path) -> Path:
     """A clone at the revision. Raises InputError if dvc.lock lacks a stage of dvc.yaml there."""
     clone = folder / "clone"
-    git("clone", "--quiet", "--shared", "--no-checkout", ".", str(clone))  # shared: an experiment is on no branch
-    git("-C", str(clone), "checkout", "--quiet", "--detach", found.commit)
+    for command in (
+        ("clone", "--quiet", "--shared", "--no-checkout", ".", str(clone)),  # shared: an experiment is on no branch
+        ("-C", str(clone), "checkout", "--quiet", "--detach", found.commit),
+    ):
+        done = subprocess.run(["git", *command], capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            raise InputError(f"{found.name}: git {' '.join(command)}: {' '.join(done.stderr.split())}")
     stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     if missing := [stage for stage in stages if stage not in found.stages]:
         raise InputError(f"{found.name}: no {LOCK} with {', '.join(missing)} in it; `dvc repro` and a commit make one")
@@ -76,9 +81,9 @@ def archives(found: Revision, folder: Path) -> str:
     source = os.environ.get("PETS_SOURCE", "")
     if source and "://" not in source:
         source = str(root() / os.path.expanduser(source))  # noqa: PTH111 - as in the stage download
-    if found.stages["download"]["params"]["params.yaml"]["download"]["dataset"] != "official":
-        return source
     raw = {Path(path): md5 for path, md5 in outputs(found.stages).items() if Path(path).parent == RAW}
+    if "official" not in str(found.stages.get("download")):
+        return source
     try:
         export(DVCFileSystem(rev=found.commit), raw, folder)
     except Unavailable as error:

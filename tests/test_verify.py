@@ -15,6 +15,7 @@ import yaml
 from pipeline.stage import InputError
 from pipeline.tracking.revisions import Revision, revision
 from pipeline.verify import archives, other_packages, report, verify
+from tests.disks import small_disk
 from tests.project import clone_of, commit_all, environment
 
 METRICS = "data/metrics/training.json"
@@ -114,6 +115,13 @@ def test_official_archives_that_dvc_has_no_more_come_from_where_the_download_get
 def test_a_revision_without_outputs_is_one_line(head, name, line):
     with pytest.raises(InputError, match=f"^{line}"):
         verify(name)
+
+
+def test_a_clone_that_cannot_be_made_is_one_line(head, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with small_disk(tmp_path, 64), pytest.raises(InputError, match=r"^HEAD: git clone .*: .*No space left on device"):
+        verify("HEAD")
 
 
 @pytest.fixture
