@@ -51,10 +51,8 @@ def measure(task: str, deterministic: bool) -> float:
         tf.config.experimental.enable_op_determinism()
     model = ARCHITECTURES[training.architecture](size)
     model.compile(keras.optimizers.RMSprop(training.learning_rate), LOSS[task], metrics=["accuracy"])
-    batches, steps = (
-        training_batches(data, training.batch_size, training.seed),
-        steps_per_epoch(data, training.batch_size),
-    )
+    batches = training_batches(data, training.batch_size, training.seed)
+    steps = steps_per_epoch(data, training.batch_size)
     model.fit(batches, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
     return PICTURES / clock.seconds
 

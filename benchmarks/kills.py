@@ -4,10 +4,12 @@
 
 A trial is a copy of a repository of the embedded pets at 16 x 16 in which one stage has not run, and which has no
 MLflow store. `dvc repro` is killed there and run again, at once. It must end with the dvc.lock and the outputs of an
-undisturbed run, byte for byte, train no whole epoch twice, and leave one finished run of the training and no state.
+undisturbed run, byte for byte, train no whole epoch twice, and leave one finished run of the training, whole, and no
+state.
 """
 
 import argparse
+import json
 import os
 import random
 import re
@@ -23,9 +25,10 @@ from tempfile import TemporaryDirectory
 
 import mlflow
 import pandas as pd
+import psutil
 from dvc.utils.serialize import dump_yaml, load_yaml
 
-from pipeline.stage import content_md5
+from pipeline.stage import METRICS, TASKS, content_md5
 from tests.project import clone_of, environment, finished_runs, make_repository, run_in
 
 WAYS: dict[str, Callable[[subprocess.Popen], None]] = {
@@ -43,13 +46,14 @@ TRAINING = {
     "the checkpoint is written": "data/models/draft-*",
     "MLflow gets the checkpoint": "mlartifacts/**/*.keras",
 }
-MOMENTS = {  # of each stage, the files whose appearance marks one; the last output comes just before DVC stores all
+EVALUATION = {"figures are drawn": "data/plots/*/confusion.png", "MLflow gets them": "mlartifacts/**/confusion.png"}
+MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
     "download": {"archives are drawn": "data/raw/draft/*", STORING: "data/raw/images.tar.gz"},
     "preprocess": {"arrays are written": "data/prepared/*/images.npy", STORING: "data/metrics/preprocess.json"},
     "train_segmenter": TRAINING | {STORING: "data/history/segmenter.csv"},
     "train_classifier": TRAINING | {STORING: "data/history/classifier.csv"},
-    "evaluate_segmenter": {"figures are drawn": "data/plots/segmenter/*", STORING: "data/metrics/segmenter.json"},
-    "evaluate_classifier": {"MLflow gets them": "mlartifacts/**/roc.csv", STORING: "data/metrics/classifier.json"},
+    "evaluate_segmenter": EVALUATION | {STORING: "data/metrics/segmenter.json"},
+    "evaluate_classifier": EVALUATION | {STORING: "data/metrics/classifier.json"},
     "plot": {"figures are drawn": "data/plots/curves/*", STORING: "data/metrics/training.json"},
 }
 
@@ -91,13 +95,16 @@ def undisturbed(stage: str, base: Path, trial: Path) -> Undisturbed:
     return Undisturbed(time.monotonic() - started, outputs(trial))
 
 
-def kill(trial: Path, way: str, mark: str, delay: float) -> bool:
-    """Start `dvc repro`, kill it `delay` seconds after a file that matches `mark` is there; whether it was at work."""
+def kill(trial: Path, stage: str, moment: str, way: str, delay: float) -> bool:
+    """Start `dvc repro`, kill it `delay` seconds after a moment of a stage; whether it was at work."""
+    mark = MOMENTS[stage].get(moment, "dvc.yaml")
     with (trial / "killed.log").open("w") as log:
         streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
         around = environment() | {"SHELL": "/bin/sh"}  # DVC takes it where none is set, as in a container
         dvc = subprocess.Popen(["dvc", "repro"], cwd=trial, env=around, process_group=0, **streams)
     while dvc.poll() is None and not any(trial.glob(mark)):
+        time.sleep(0.001)
+    while moment == STORING and dvc.poll() is None and psutil.Process(dvc.pid).children():
         time.sleep(0.001)
     time.sleep(delay)
     was_at_work = dvc.poll() is None
@@ -124,11 +131,15 @@ def faults(trial: Path, stage: str, printed: str, expected: Undisturbed) -> list
     epochs = re.findall(r"\w+ epoch \d+/", printed)
     repeated = [f"{epoch} twice" for epoch in set(epochs) if epochs.count(epoch) > 1]
     left = [f"{path.name} is left" for path in trial.glob(".training/*")]
-    return differing + repeated + left + (store_faults(trial) if stage.startswith(("train", "evaluate")) else [])
+    task = stage.rpartition("_")[2]
+    return differing + repeated + left + (store_faults(trial, task) if task in TASKS else [])
 
 
-def store_faults(repository: Path) -> list[str]:
-    """The store has one finished run, with each epoch once and one model, and no run that seems to be at work."""
+def store_faults(repository: Path, task: str) -> list[str]:
+    """The store has one finished run, with each epoch once, the test metrics, and one model, which is a version.
+
+    No run in it seems to be at work.
+    """
     client = mlflow.MlflowClient(f"sqlite:///{repository}/mlflow.db")
     experiments = [found.experiment_id for found in client.search_experiments()]
     if at_work := client.search_runs(experiments, "attributes.status = 'RUNNING'"):
@@ -137,15 +148,18 @@ def store_faults(repository: Path) -> list[str]:
     if len(runs) != 1:
         return [f"{len(runs)} finished runs"]
     steps = [point.step for point in client.get_metric_history(runs[0].info.run_id, "loss")]
-    models = client.search_logged_models(experiments)
     wrong = [] if sorted(steps) == list(range(1, len(steps) + 1)) else [f"epochs {steps} in MLflow"]
-    return wrong + ([] if len(models) == 1 else [f"{len(models)} models in MLflow"])
+    measured = json.loads((repository / METRICS / f"{task}.json").read_text())
+    wrong += [f"{name} in MLflow" for name, value in measured.items() if runs[0].data.metrics[f"test_{name}"] != value]
+    models = [f"models:/{model.model_id}" for model in client.search_logged_models(experiments)]
+    versions = [version.source for version in client.search_model_versions()]
+    return wrong + ([] if len(models) == 1 and versions == models else [f"models {models}, versions {versions}"])
 
 
 def trial_of(stage: str, moment: str, way: str, delay: float, base: Path, expected: Undisturbed) -> dict[str, bool]:
     """Kill and go on, in a folder beside `base`: the COUNTS of this trial."""
     trial = without(stage, base, base.with_name("trial"))
-    was_at_work = kill(trial, way, MOMENTS[stage].get(moment, "dvc.yaml"), delay)
+    was_at_work = kill(trial, stage, moment, way, delay)
     again, is_mended = repro(trial)
     found = faults(trial, stage, (trial / "killed.log").read_text() + again.stdout, expected)
     print(f"{stage}, {moment} + {delay:.2f} s, {way}: {'; '.join(found) or 'identical'}", flush=True)
@@ -161,7 +175,7 @@ def run_trials(base: Path, kills: int, chance: random.Random) -> pd.DataFrame:
         (stage, moment), way = moments[k % len(moments)], list(WAYS)[(k + k // len(moments)) % len(WAYS)]
         if stage not in expected:
             expected[stage] = undisturbed(stage, base, base.with_name("trial"))
-        span = {RANDOM: expected[stage].seconds, STORING: 0.5}.get(moment, 0.05)
+        span = {RANDOM: expected[stage].seconds, STORING: 0.15}.get(moment, 0.05)
         done = trial_of(stage, moment, way, chance.uniform(0, span), base, expected[stage])
         rows.append({"stage": stage, "moment": moment, "way": way} | done)
     return pd.DataFrame(rows)
