@@ -1,0 +1,43 @@
+"""Small archives made by hand in the working directory, and the one line that reading a bad one ends in."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.archives import read_annotations, read_pictures
+from pipeline.stage import InputError
+from tests.petsbuilder import write_tar
+
+TRAINVAL, TEST = "annotations/trainval.txt", "annotations/test.txt"
+
+
+def annotations(trainval="Abyssinian_1 1 1 1\n", test="boxer_2 2 2 1\n", more=(), mode="w:gz") -> Path:
+    lists = [(TRAINVAL, trainval), (TEST, test)]
+    members = [(name, text.encode() if isinstance(text, str) else text) for name, text in lists if text is not None]
+    return write_tar(Path("annotations.tar.gz"), [*members, *more], mode)
+
+
+def images(*names: str, mode="w:gz") -> Path:
+    """Each picture's content is its name."""
+    return write_tar(Path("images.tar.gz"), [(name, b"" if name[-1] == "/" else name.encode()) for name in names], mode)
+
+
+def annotations_error(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_annotations(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def pictures_error(path: Path, stems: set[str]) -> str:
+    with pytest.raises(InputError) as caught:
+        list(read_pictures(path, stems))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def with_members(*members: bytes) -> Path:
+    """Good annotations behind some raw members."""
+    path = annotations(mode="w")
+    path.write_bytes(b"".join(members) + path.read_bytes())
+    return path
