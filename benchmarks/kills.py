@@ -46,14 +46,13 @@ TRAINING = {
     "the checkpoint is written": "data/models/draft-*",
     "MLflow gets the checkpoint": "mlartifacts/**/*.keras",
 }
-EVALUATION = {"figures are drawn": "data/plots/*/confusion.png", "MLflow gets them": "mlartifacts/**/confusion.png"}
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
     "download": {"archives are drawn": "data/raw/draft/*", STORING: "data/raw/images.tar.gz"},
     "preprocess": {"arrays are written": "data/prepared/*/images.npy", STORING: "data/metrics/preprocess.json"},
     "train_segmenter": TRAINING | {STORING: "data/history/segmenter.csv"},
     "train_classifier": TRAINING | {STORING: "data/history/classifier.csv"},
-    "evaluate_segmenter": EVALUATION | {STORING: "data/metrics/segmenter.json"},
-    "evaluate_classifier": EVALUATION | {STORING: "data/metrics/classifier.json"},
+    "evaluate_segmenter": {"figures are drawn": "data/plots/segmenter/*", STORING: "data/metrics/segmenter.json"},
+    "evaluate_classifier": {"MLflow gets them": "mlartifacts/**/roc.csv", STORING: "data/metrics/classifier.json"},
     "plot": {"figures are drawn": "data/plots/curves/*", STORING: "data/metrics/training.json"},
 }
 
