@@ -69,11 +69,11 @@ def test_a_checkpoint_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
 def test_the_state_puts_a_fresh_model_exactly_where_the_trained_one_was(tmp_path: Path) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
     labels = np.array([[0], [1]] * 4)
-    trained, state = compiled_model(), TrainingState(tmp_path / "state.npz")
+    trained, state = compiled_model(), TrainingState(tmp_path / "state.npz", epochs=2)
     state.run_id = "some run"
     trained.fit(pictures, labels, epochs=2, validation_data=(pictures, labels), callbacks=[state], verbose=0)
 
-    fresh, restored = compiled_model(), TrainingState(tmp_path / "state.npz")
+    fresh, restored = compiled_model(), TrainingState(tmp_path / "state.npz", epochs=2)
     restored.restore(fresh)
 
     assert (restored.run_id, restored.history) == ("some run", state.history)
@@ -86,11 +86,11 @@ def test_the_state_puts_a_fresh_model_exactly_where_the_trained_one_was(tmp_path
 
 
 def test_a_state_before_the_first_epoch_keeps_the_run(tmp_path: Path) -> None:
-    state = TrainingState(tmp_path / "state.npz")
+    state = TrainingState(tmp_path / "state.npz", epochs=2)
     state.restore(compiled_model())
     state.run_id = "some run"
     state.save()
-    restored = TrainingState(tmp_path / "state.npz")
+    restored = TrainingState(tmp_path / "state.npz", epochs=2)
     restored.restore(compiled_model())
     assert (restored.run_id, restored.history, restored.best) == ("some run", [], [])
     assert [file.name for file in tmp_path.iterdir()] == ["state.npz"]
@@ -117,13 +117,13 @@ def without_meta(content: bytes) -> bytes:
 def test_a_damaged_state_is_one_printed_line_and_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture, damage
 ) -> None:
-    state, path = TrainingState(tmp_path / "state.npz"), tmp_path / "state.npz"
+    state, path = TrainingState(tmp_path / "state.npz", epochs=2), tmp_path / "state.npz"
     state.restore(compiled_model())
     state.run_id = "some run"
     state.save()
     path.write_bytes(damage(path.read_bytes()))
 
-    model, restored = compiled_model(), TrainingState(path)
+    model, restored = compiled_model(), TrainingState(path, epochs=2)
     restored.restore(model)
     (line,) = capsys.readouterr().out.splitlines()
     assert line.startswith(f"{path}: damaged, the training starts afresh")
@@ -136,7 +136,7 @@ def test_a_damaged_state_is_one_printed_line_and_changes_nothing(
 def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_epoch(
     tmp_path: Path, name: str, value: float
 ) -> None:
-    state = TrainingState(tmp_path / "state.npz")
+    state = TrainingState(tmp_path / "state.npz", epochs=2)
     logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5} | {name: value}
     with pytest.raises(InputError, match=rf"epoch 4: {name} is {value}; a lower learning_rate"):
         state.on_epoch_end(3, logs)

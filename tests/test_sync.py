@@ -16,7 +16,6 @@ from pipeline.evaluate import evaluate
 from pipeline.stage import TASKS, InputError
 from pipeline.tracking.revisions import all_commits, experiments, git, is_unedited, work_tree
 from pipeline.tracking.search import search
-from pipeline.tracking.store import store_uri
 from pipeline.tracking.sync import sync
 from tests.project import clone_of, finished_runs, run_in
 
@@ -102,10 +101,10 @@ def test_sync_brings_back_a_deleted_run_and_what_was_a_version_stays_one(project
     assert sorted(models()) == sorted(locked_models())
 
 
-def test_a_forced_repro_leaves_the_one_run(project_and_store: Path) -> None:
+def test_a_forced_repro_leaves_the_one_run(project: Path) -> None:
     sync([])
     before = models()
-    done = run_in(project_and_store, *FORCED, MLFLOW_TRACKING_URI=store_uri())
+    done = run_in(project, *FORCED)
     assert "stays the only run of it" in done.stdout
     assert models() == before
 
