@@ -17,6 +17,7 @@ REPORTED := data/metrics/segmenter.json data/metrics/classifier.json data/metric
 .PHONY: demo repro ui test lint lock clean
 
 demo: .venv/installed
+	@python -m pipeline.recover
 	@dvc exp remove --quiet $(NAME) 2>/dev/null || true
 	dvc exp run --quiet --temp --name $(NAME) $(addprefix --set-param ,$(DEMO))
 	@rm -rf demo/$(NAME) && mkdir -p demo

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from pipeline.stage import InputError, root, writing
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]  # of a .keras file
 STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile)  # what np.load raises, by what is broken
+# What np.load and what follows raise, by what is broken.
+UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) -> None:
@@ -100,20 +103,20 @@ def prune_states(task: str, history_md5: str | None) -> None:
     """Remove the states that are needed no more: of the training with this history, and all but the last STATES_KEPT.
 
     history_md5: of data/history/TASK.csv in dvc.lock. The state of a training that is done waits until DVC has what it
-    made: a kill before that would cost all its epochs. Called when a training or an evaluation of the task starts.
+    made: a kill before that would cost all its epochs. A training that is at work holds its lock, and keeps its files.
     """
+    folder = root() / ".training"
     with suppress(FileNotFoundError):  # another training removed its own
-        files = sorted((root() / ".training").glob(f"{task}-*"), key=os.path.getmtime, reverse=True)
-        trainings = list(dict.fromkeys(path.stem for path in files))  # a kill may leave a draft or a lock alone
-        for path in files:
-            if trainings.index(path.stem) >= STATES_KEPT:
-                path.unlink()
-            elif path.suffix == ".npz" and _history_md5(path) == history_md5:
-                path.unlink()
-                path.with_suffix(".draft").unlink(missing_ok=True)  # of a kill
+        files = sorted(folder.glob(f"{task}-*"), key=os.path.getmtime, reverse=True)
+        for place, key in enumerate(dict.fromkeys(path.stem for path in files)):  # a kill may leave a draft or a lock
+            if place >= STATES_KEPT or done_history(folder / f"{key}.npz") == history_md5:
+                with suppress(Timeout), FileLock(folder / f"{key}.lock", blocking=False):
+                    for path in folder.glob(f"{key}.*"):
+                        path.unlink()
 
 
-def _history_md5(path: Path) -> str:
+def done_history(path: Path) -> str:
+    """The md5 of the history of a training that is done, from its state; "" where there is none of such a training."""
     try:
         with np.load(path) as file:
             meta = _meta(file)

@@ -2,8 +2,9 @@
 
     python -m pipeline.recover      `make repro` begins with it
 
-Mends  dvc.lock          half written: what Git has of it comes back, DVC's run cache has what is newer
-       .dvc/tmp/rwlock   half written, or a lock of a dvc that is gone, whose process id another program has now
+Mends  dvc.lock               half written: what Git has of it comes back, DVC's run cache has what is newer
+       .dvc/tmp/rwlock        half written, or a lock of a dvc that is gone, whose process id another program has now
+       .dvc/tmp/exps/rwlock   the same of experiments
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import psutil
 from dvc.exceptions import DvcException
+from dvc.lock import make_lock
 from dvc.repo import Repo
 from dvc.rwlock import SCHEMA
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
@@ -27,7 +29,8 @@ def recover() -> None:
     """Leave what is whole, and what a running dvc holds. Raises InputError outside a repository or if dvc is busy."""
     try:
         with Repo() as repo, repo.lock:  # held while dvc writes, not while a stage runs
-            mend_rwlock(Path(repo.tmp_dir) / "rwlock")
+            mend_rwlock(Path(repo.tmp_dir))
+            mend_rwlock(Path(repo.tmp_dir) / "exps")
             mend_lock(Path(LOCK), Path(repo.tmp_dir) / "lock.draft")
     except DvcException as error:
         raise InputError(" ".join(str(error).split())) from None
@@ -48,24 +51,27 @@ def mend_lock(path: Path, draft: Path) -> None:
             raise InputError(f"{path}: a merge conflict is in it; {remedy}") from None
         shutil.copy(path, f"{path}.broken")
         if committed := git("show", f"HEAD:./{path}"):
-            draft.write_text(committed)
+            draft.write_text(committed, encoding="utf-8")
             draft.replace(path)
         else:
             path.unlink()
         print(f"{path}: broken, kept as {path}.broken; `dvc repro` makes a new one from its run cache")
 
 
-def mend_rwlock(path: Path) -> None:
-    """Remove the file if no process that it names is the one that wrote its name there."""
-    try:
-        lock = SCHEMA(json.loads(path.read_text()))
-        holders = [*lock["write"].values(), *(reader for readers in lock["read"].values() for reader in readers)]
-    except FileNotFoundError:
+def mend_rwlock(folder: Path) -> None:
+    """Leave in the folder's rwlock what processes hold that are at work."""
+    path = folder / "rwlock"
+    if not path.exists():
         return
-    except (ValueError, Invalid):
-        holders = []
-    if not any(map(_is_at_work, holders)):
-        path.unlink()
+    with make_lock(f"{path}.lock", tmp_dir=str(folder)):  # as DVC does while it edits the file
+        try:
+            lock = SCHEMA(json.loads(path.read_text(encoding="utf-8")))
+        except (ValueError, Invalid):
+            path.unlink()
+            return
+        write = {out: holder for out, holder in lock["write"].items() if _is_at_work(holder)}
+        read = {dep: [holder for holder in holders if _is_at_work(holder)] for dep, holders in lock["read"].items()}
+        path.write_text(json.dumps({"write": write, "read": {dep: held for dep, held in read.items() if held}}))
 
 
 def _is_at_work(holder: dict) -> bool:
@@ -76,8 +82,7 @@ def _is_at_work(holder: dict) -> bool:
         return True
     except psutil.Error:
         return False
-    program_there, _, arguments = holder["cmd"].partition(" ")
-    return " ".join(running).endswith(arguments or program_there)  # `dvc` there may be `python -m dvc` here
+    return " ".join(running).endswith(holder["cmd"].partition(" ")[2])  # `dvc` there may be `python -m dvc` here
 
 
 if __name__ == "__main__":

@@ -24,12 +24,13 @@ import tensorflow as tf
 from filelock import FileLock
 from joblib import cpu_count
 
-from pipeline.checkpoint import TrainingState, history_csv, prune_states, save_checkpoint
+from pipeline.checkpoint import TrainingState, done_history, history_csv, prune_states, save_checkpoint
 from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
 from pipeline.stage import HISTORY, MODELS, PATIENCE, PREPARED, content_md5, root, run, task_argument, writing
 from pipeline.tracking.lineage import Training, locked_history
+from pipeline.tracking.revisions import is_stored
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
 
@@ -101,6 +102,8 @@ def train(task: str) -> None:
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
     with FileLock(lock, timeout=PATIENCE):  # two experiments in folders of their own may be the same training
         prune_states(task, locked_history(task))
+        if done_history(state.path) and is_stored(f"train_{task}"):  # only `dvc repro --force` runs such a stage
+            state.path.unlink()
         state.restore(model)
         with open_run(training, device(), state.run_id) as tracked:
             state.run_id = tracked.run_id
@@ -110,7 +113,7 @@ def train(task: str) -> None:
             tracked.finish()
         if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process, and what comes next prunes
             state.path.unlink(missing_ok=True)
-        lock.unlink()
+        lock.unlink(missing_ok=True)
 
 
 @writing(HISTORY)

@@ -57,7 +57,10 @@ def check_out(found: Revision, folder: Path) -> Path:
         done = subprocess.run(["git", *command], capture_output=True, text=True, errors="replace")
         if done.returncode:
             raise InputError(f"{found.name}: git {' '.join(command)}: {' '.join(done.stderr.split())}")
-    stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    try:
+        stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    except (FileNotFoundError, yaml.YAMLError, KeyError, TypeError):
+        raise InputError(f"{found.name}: no dvc.yaml with stages in it") from None
     if missing := [stage for stage in stages if stage not in found.stages]:
         raise InputError(f"{found.name}: no {LOCK} with {', '.join(missing)} in it; `dvc repro` and a commit make one")
     (clone / ".dvc/config.local").write_text(CONFIG.format(folder))
@@ -109,7 +112,7 @@ def rerun(clone: Path, source: str) -> None:
 
 def outputs(stages: dict[str, Any]) -> dict[str, str]:
     """The md5 of every output, by its path."""
-    return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
 
 
 def report(found: Revision, clone: Path) -> bool:

@@ -103,6 +103,17 @@ def without_meta(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def with_directory(content: bytes, place: int, value: int) -> bytes:
+    """Another byte in the first entry of the zip's directory: 6 is the version that reads it, 8 says encrypted."""
+    start = content.index(b"PK\1\2") + place
+    return content[:start] + bytes([value]) + content[start + 1 :]
+
+
+def an_array() -> bytes:
+    np.save(buffer := io.BytesIO(), np.zeros(3))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -110,9 +121,12 @@ def without_meta(content: bytes) -> bytes:
         lambda content: b"This is no state.\n",
         lambda content: content[: len(content) // 2],
         lambda content: content[:5000] + bytes([content[5000] ^ 1]) + content[5001:],
+        lambda content: with_directory(content, 6, 109),
+        lambda content: with_directory(content, 8, 1),
+        lambda content: an_array(),
         without_meta,
     ],
-    ids=["empty", "text", "cut off", "a flipped bit", "without its description"],
+    ids=["empty", "text", "cut off", "a flipped bit", "version", "encrypted", "an array", "without its description"],
 )
 def test_a_damaged_state_is_one_printed_line_and_changes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture, damage

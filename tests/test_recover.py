@@ -40,8 +40,8 @@ def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 def hold(pid: int, command: str) -> None:
     """The output is being written by this process, as DVC notes it."""
-    holder = {"pid": pid, "cmd": command}
-    RWLOCK.write_text(json.dumps({"write": {str(Path("out").resolve()): holder}, "read": {}}))
+    held = {"write": {str(Path("out").resolve()): {"pid": pid, "cmd": command}}, "read": {}}
+    RWLOCK.write_text(json.dumps(held))
 
 
 def own_command() -> str:
@@ -93,16 +93,21 @@ def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_
     assert Path("out").read_text() == "something else"
 
 
-def test_a_half_written_lock_is_removed() -> None:
-    RWLOCK.write_text('{"write": {')
+@pytest.mark.parametrize("path", [RWLOCK, Path(".dvc/tmp/exps/rwlock")], ids=["of stages", "of experiments"])
+def test_a_half_written_lock_is_removed(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text('{"write": {')
     recover()
-    assert not RWLOCK.exists()
+    assert not path.exists()
 
 
-def test_a_lock_of_a_program_without_arguments_is_not_anybody_s() -> None:
-    hold(os.getpid(), "/usr/bin/ipython")
+def test_of_several_locks_those_of_processes_at_work_stay() -> None:
+    at_work = {"pid": os.getpid(), "cmd": own_command().removeprefix(f"{sys.executable} ")}
+    gone = {"pid": 1, "cmd": "/usr/bin/dvc repro"}  # another program has its number
+    lock = {"write": {"/a": gone, "/b": at_work}, "read": {"/c": [gone, at_work], "/d": [gone]}}
+    RWLOCK.write_text(json.dumps(lock))
     recover()
-    assert not RWLOCK.exists()
+    assert json.loads(RWLOCK.read_text()) == {"write": {"/b": at_work}, "read": {"/c": [at_work]}}
 
 
 def test_a_lock_of_a_process_that_this_user_may_not_look_at_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,12 +116,6 @@ def test_a_lock_of_a_process_that_this_user_may_not_look_at_stays(monkeypatch: p
 
     monkeypatch.setattr(psutil.Process, "cmdline", refuse)
     hold(os.getpid(), "/usr/bin/dvc repro")
-    recover()
-    assert RWLOCK.exists()
-
-
-def test_a_lock_of_a_process_that_is_at_work_stays() -> None:
-    hold(os.getpid(), own_command().removeprefix(f"{sys.executable} "))
     held = RWLOCK.read_text()
     recover()
     assert RWLOCK.read_text() == held

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline import checkpoint
 from pipeline.evaluate import evaluate
@@ -128,14 +129,28 @@ def test_a_training_that_is_done_keeps_its_state_until_dvc_has_its_outputs(
     assert list(Path(".training").iterdir()) == []
 
 
-def test_a_training_that_dvc_has_is_done_again_from_the_start_when_it_is_forced(
-    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("killed", ["before it writes the checkpoint", "before DVC stores it"])
+def test_a_training_whose_history_dvc_lock_names_but_dvc_lacks_is_not_done_twice(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, killed: str
 ) -> None:
+    train("classifier")
+    lock_outputs()  # as a clone has it from a commit
+    capsys.readouterr()
     monkeypatch.setenv("DVC_STAGE", "train_classifier")
+    if killed == "before it writes the checkpoint":
+        with monkeypatch.context() as patch:
+            patch.setattr("pipeline.train.write_outputs", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                train("classifier")
+    else:
+        train("classifier")
+    assert epochs_trained(capsys) == [1, 2, 3]
     train("classifier")
-    lock_outputs()
-    train("classifier")
-    assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
+    assert epochs_trained(capsys) == []
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def test_a_longer_training_than_dvc_has_keeps_its_state_though_it_begins_as_that_did(
@@ -162,19 +177,28 @@ def test_states_of_unfinished_trainings_are_bounded_the_oldest_go(prepared: Path
     assert set(states()) == set(seen[1:])
 
 
+def leave_files(key: str, age: int) -> list[Path]:
+    """A draft and a lock, as kills leave them, so many seconds old."""
+    paths = [Path(f".training/{key}.{kind}") for kind in ("draft", "lock")]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (10**9 - age, 10**9 - age))
+    return paths
+
+
 def test_so_are_drafts_and_locks_that_kills_left_without_a_state(prepared: Path) -> None:
-    folder = Path(".training")
-    folder.mkdir()
-    for age in range(checkpoint.STATES_KEPT + 3):
-        for kind in ("draft", "lock"):
-            path = folder / f"classifier-{age}.{kind}"
-            path.touch()
-            os.utime(path, (10**9 - age, 10**9 - age))
+    left = [leave_files(f"classifier-{age}", age) for age in range(checkpoint.STATES_KEPT + 3)]
     checkpoint.prune_states("classifier", None)
-    kept = range(checkpoint.STATES_KEPT)
-    assert {path.name for path in folder.iterdir()} == {
-        f"classifier-{k}.{kind}" for k in kept for kind in ("draft", "lock")
-    }
+    assert set(Path(".training").iterdir()) == {path for paths in left[: checkpoint.STATES_KEPT] for path in paths}
+
+
+def test_a_training_at_work_keeps_its_files_however_many_others_start(prepared: Path) -> None:
+    left = [leave_files(f"classifier-{age}", age) for age in range(checkpoint.STATES_KEPT + 2)]
+    *_, at_work, abandoned = left
+    with FileLock(at_work[1]):
+        checkpoint.prune_states("classifier", None)
+    assert [path.exists() for path in (*at_work, *abandoned)] == [True, True, False, False]
 
 
 @pytest.mark.parametrize("change", ["TF_NUM_INTRAOP_THREADS", "device"])

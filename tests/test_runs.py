@@ -34,6 +34,18 @@ def test_a_run_says_how_it_ended(store: Path, error: BaseException, status: str)
     assert only_run("classifier").info.status == status
 
 
+def test_a_run_interrupted_while_mlflow_gets_the_checkpoint_ends_killed_not_failed(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.tracking.tracked.log_model", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train("classifier")
+    assert only_run("classifier").info.status == "KILLED"
+
+
 def test_a_run_that_is_complete_stays_finished_whatever_comes_then(store: Path) -> None:
     train("classifier")
     run_id = only_run("classifier").info.run_id

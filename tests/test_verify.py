@@ -117,6 +117,16 @@ def test_a_revision_without_outputs_is_one_line(head, name, line):
         verify(name)
 
 
+@pytest.mark.parametrize("text", [None, "", "stages:\n  - x", "no: stages", "{"])
+def test_a_revision_of_another_layout_is_one_line(repository, tmp_path, monkeypatch, text):
+    folder = clone_of(repository, tmp_path / "clone")
+    (folder / "dvc.yaml").unlink() if text is None else (folder / "dvc.yaml").write_text(text)
+    commit_all(folder, "another layout")
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=r"^HEAD: no (dvc.yaml with stages|dvc.lock with x) in it"):
+        verify("HEAD")
+
+
 def test_a_clone_that_cannot_be_made_is_one_line(head, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

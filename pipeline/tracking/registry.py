@@ -8,6 +8,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline.tracking.search import model_of, search
+from pipeline.tracking.store import StoreError
 
 CHAMPION = "champion"
 
@@ -85,7 +86,10 @@ def choose_champion(task: str) -> None:
 
 
 def mend(task: str) -> list[str]:
-    """Delete versions whose run is gone, make those that are missing, see to a champion; a line for each thing done."""
+    """Delete versions whose run is gone, make those that are missing, see to a champion.
+
+    Returns a line for each thing done, or that could not be done.
+    """
     evaluated = [run for run in search(task, "attributes.status = 'FINISHED'") if "plots_md5" in run.data.tags]
     client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
     run_ids = {run.info.run_id for run in evaluated}
@@ -98,7 +102,10 @@ def mend(task: str) -> list[str]:
     for run in evaluated:
         if run.data.tags["model_md5"] not in known:
             known.add(run.data.tags["model_md5"])
-            lines.append(f"pets-{task}: version {register(task, run)} for the run {run.info.run_name}")
+            try:
+                lines.append(f"pets-{task}: version {register(task, run)} for the run {run.info.run_name}")
+            except StoreError as error:  # a person deleted its model
+                lines.append(str(error))
     after = champion_of(task)
     if after and (before is None or before.version != after.version):
         lines.append(f"pets-{task}: version {after.version} is {CHAMPION}")

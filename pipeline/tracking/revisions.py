@@ -11,6 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
 from pipeline.stage import InputError
@@ -62,6 +64,18 @@ def is_unedited(revision: Revision, task: str) -> bool:
                 return False
         return True
     return False
+
+
+def is_stored(name: str) -> bool:
+    """Whether DVC has the outputs of a stage, in its cache, for what the stage depends on here and now."""
+    try:
+        with Repo() as repo:
+            stage = repo.stage.load_one(name=name)
+            outs = [out.hash_info.value for out in stage.outs if out.hash_info]
+            has_outs = len(outs) == len(stage.outs) and all(repo.cache.local.exists(md5) for md5 in outs)
+            return has_outs and not any(dependency.status() for dependency in stage.deps)
+    except DvcException:  # outside a repository, too
+        return False
 
 
 def _file_at(revision: Revision, path: str) -> str:

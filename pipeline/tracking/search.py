@@ -30,7 +30,7 @@ def model_of(run_id: str, task: str) -> str:
     """The id of the one that a finished run has. Raises StoreError if a person deleted it, or logged a second."""
     found = models_of(run_id, task)
     if len(found) != 1:
-        remedy = "delete the run, and `python -m pipeline.tracking sync` writes it anew"
+        remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
         raise StoreError(f"the MLflow run {run_id} has {len(found)} models named {MODEL}, not 1; {remedy}")
     return found[0]
 

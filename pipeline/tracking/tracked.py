@@ -47,7 +47,7 @@ class TrackedRun:
         client = mlflow.MlflowClient()
         try:
             with store_faults():
-                if client.get_run(self.run_id).info.status == "RUNNING":
+                if client.get_run(self.run_id).info.status not in ("FINISHED", "KILLED"):
                     client.set_terminated(self.run_id, status)
             self.lock.unlink(missing_ok=True)
         except StoreError as error:
