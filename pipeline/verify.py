@@ -85,7 +85,7 @@ def archives(found: Revision, folder: Path) -> str:
     if source and "://" not in source:
         source = str(root() / os.path.expanduser(source))  # noqa: PTH111 - as in the stage download
     raw = {Path(path): md5 for path, md5 in outputs(found.stages).items() if Path(path).parent == RAW}
-    if "official" not in str(found.stages.get("download")):
+    if "official" not in str(found.stages.get("download", {}).get("params")):
         return source
     try:
         export(DVCFileSystem(rev=found.commit), raw, folder)

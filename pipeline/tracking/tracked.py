@@ -44,9 +44,9 @@ class TrackedRun:
 
     def _end(self, status: str) -> None:
         """A run that is complete already stays so. Where the store cannot be reached, the next start ends the run."""
-        client = mlflow.MlflowClient()
         try:
             with store_faults():
+                client = mlflow.MlflowClient()
                 if client.get_run(self.run_id).info.status not in ("FINISHED", "KILLED"):
                     client.set_terminated(self.run_id, status)
             self.lock.unlink(missing_ok=True)
