@@ -1,11 +1,12 @@
-"""How a run says what it came from, by the variables that DVC and GitHub Actions set."""
+"""How a run says what it came from, by dvc.lock and by the variables that DVC and GitHub Actions set."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.lineage import origin_tags
+from pipeline.tracking.lineage import origin_tags, training_in_lock
+from pipeline.tracking.revisions import work_tree
 
 ACTIONS = {
     "CI": "true",
@@ -36,6 +37,15 @@ def test_the_command_and_the_experiment(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert origin_tags() == tags
+
+
+@pytest.mark.parametrize("lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess: {}}", "{"])
+def test_a_dvc_lock_of_another_layout_holds_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.lock").write_text(lock)
+    assert training_in_lock("classifier", work_tree().stages) is None
 
 
 @pytest.mark.parametrize(

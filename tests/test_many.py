@@ -1,4 +1,4 @@
-"""Eight trainings that start at the same moment on a store that does not exist yet, each a process of its own."""
+"""Trainings that start at the same moment on a store that does not exist yet, each a process of its own."""
 
 import sqlite3
 import subprocess
@@ -34,9 +34,9 @@ sys.exit(any([os.waitpid(training, 0)[1] for training in trainings]))
 """
 
 
-def train_together(root: Path, uri: str | None) -> None:
-    """Eight processes, each with a seed of its own."""
-    folders = [root / f"temporary{number}" for number in range(8)]
+def train_together(root: Path, number_of_them: int, uri: str | None) -> None:
+    """Processes each with a seed of its own."""
+    folders = [root / f"temporary{number}" for number in range(number_of_them)]
     for number, folder in enumerate(folders):
         (folder / "data").mkdir(parents=True)
         (folder / "data/prepared").symlink_to(root / "data/prepared")
@@ -48,16 +48,16 @@ def train_together(root: Path, uri: str | None) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "server"])
-def test_eight_trainings_at_once_on_a_new_store_leave_eight_whole_runs(
-    prepared: Path, request: pytest.FixtureRequest, kind: str
+@pytest.mark.parametrize(("kind", "number_of_them"), [("sqlite", 8), ("server", 4)])
+def test_trainings_that_start_at_once_on_a_new_store_leave_as_many_whole_runs(
+    prepared: Path, request: pytest.FixtureRequest, kind: str, number_of_them: int
 ) -> None:
     server: MlflowServer | None = request.getfixturevalue("server") if kind == "server" else None
     (prepared / "mlflow.db").unlink()
-    train_together(prepared, server.url if server else None)
+    train_together(prepared, number_of_them, server.url if server else None)
 
     found = runs("classifier")
-    assert sorted(run.data.params["seed"] for run in found) == [str(number) for number in range(8)]
+    assert sorted(run.data.params["seed"] for run in found) == [str(number) for number in range(number_of_them)]
     for run in found:
         assert run.info.status == "FINISHED"
         assert "model_md5" in run.data.tags

@@ -1,4 +1,7 @@
-"""Each evaluated checkpoint is a version, once; `champion` is the best on validation; the runs say why. Both stores."""
+"""Each evaluated checkpoint is a version, once; `champion` is the best on validation; the runs say why.
+
+What the store must do is asked of both, sqlite and a server.
+"""
 
 from pathlib import Path
 
@@ -31,7 +34,7 @@ def test_a_checkpoint_that_is_evaluated_twice_is_one_version(store: Path, task: 
     assert run.data.tags["champion"] == "yes: the first"
 
 
-def test_the_same_bytes_of_two_trainings_are_one_version(store: Path) -> None:
+def test_the_same_bytes_of_two_trainings_are_one_version(prepared: Path) -> None:
     record_one("classifier", 0.5)
     longer = record_one("classifier", 0.6)  # another history, the same checkpoint
     assert len(versions_of("classifier")) == 1
@@ -49,7 +52,7 @@ def test_the_same_bytes_of_two_trainings_are_one_version(store: Path) -> None:
     ids=["better", "tie", "worse", "other data"],
 )
 def test_champion_moves_only_to_a_better_validation_loss_on_the_same_data_and_the_run_says_why(
-    store: Path, val_loss: float, data_md5: str, is_champion: bool, verdict: str
+    prepared: Path, val_loss: float, data_md5: str, is_champion: bool, verdict: str
 ) -> None:
     first = record_one("classifier", 0.5)
     second = record_one("classifier", val_loss, data_md5, seed=1)
@@ -90,7 +93,7 @@ def test_where_the_alias_was_removed_the_best_version_takes_it_not_the_next(prep
     ]
 
 
-def test_an_alias_that_was_set_by_hand_to_as_good_a_version_stays_and_its_run_says_so(store: Path) -> None:
+def test_an_alias_that_was_set_by_hand_to_as_good_a_version_stays_and_its_run_says_so(prepared: Path) -> None:
     for seed in range(2):
         record_one("classifier", 0.5, seed=seed)
     mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "2")
@@ -99,7 +102,7 @@ def test_an_alias_that_was_set_by_hand_to_as_good_a_version_stays_and_its_run_sa
     assert verdicts() == [tie, "yes: chosen by hand"]
 
 
-def test_the_better_test_metric_has_no_say(store: Path) -> None:
+def test_the_better_test_metric_has_no_say(prepared: Path) -> None:
     first = record_one("classifier", 0.5)
     second = record_one("classifier", 0.75, seed=1)
     client = mlflow.MlflowClient()
@@ -121,7 +124,7 @@ def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion
     assert mend("classifier") == []
 
 
-def test_a_removed_run_s_checkpoint_stays_a_version_of_another_run_that_has_it(store: Path) -> None:
+def test_a_removed_run_s_checkpoint_stays_a_version_of_another_run_that_has_it(prepared: Path) -> None:
     first, longer = record_one("classifier", 0.5), record_one("classifier", 0.6)
     mlflow.delete_run(first.info.run_id)
     mend("classifier")
@@ -167,7 +170,7 @@ def test_another_model_that_a_person_logged_to_a_run_does_not_matter(store: Path
     assert version.source == f"models:/{model.model_id}"
 
 
-def test_versions_that_others_made_by_hand_are_left_alone(store: Path) -> None:
+def test_versions_that_others_made_by_hand_are_left_alone(prepared: Path) -> None:
     run = record_one("classifier", 0.5)
     client = mlflow.MlflowClient()
     (model,) = run.outputs.model_outputs

@@ -2,18 +2,21 @@
 
 import os
 import re
+import shutil
 import signal
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 from filelock import FileLock
 
 from pipeline import checkpoint
 from pipeline.evaluate import evaluate
 from pipeline.stage import content_md5
+from pipeline.tracking.revisions import is_stored
 from pipeline.train import train
-from tests.project import start_stage, tiny, write_params
+from tests.project import run_in, start_stage, tiny, write_params
 from tests.training import lock_outputs, logged, only_run, train_until
 
 
@@ -147,6 +150,32 @@ def test_a_training_whose_history_dvc_lock_names_but_dvc_lacks_is_not_done_twice
     assert epochs_trained(capsys) == [1, 2, 3]
     train("classifier")
     assert epochs_trained(capsys) == []
+
+
+def test_a_training_whose_outputs_dvc_has_is_done_again_from_the_start_when_it_is_forced(
+    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = {
+        "cmd": "python -m pipeline.train classifier",
+        "params": ["train_classifier"],
+        "deps": ["data/prepared/classifier"],
+        "outs": ["data/models/classifier.keras", "data/history/classifier.csv"],
+    }
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train_classifier": stage}}))
+    monkeypatch.setenv("DVC_STAGE", "train_classifier")
+    train("classifier")
+    run_in(prepared, "dvc", "init", "--quiet", "--no-scm")
+    run_in(prepared, "dvc", "commit", "--force")  # what `dvc repro` does after the stage
+    assert len(states()) == 1, "no evaluation followed"
+    assert is_stored("train_classifier")
+
+    train("classifier")
+    assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
+    write_params(prepared, **tiny(train_classifier={"seed": 3}))
+    assert not is_stored("train_classifier"), "that of other parameters it has"
+    write_params(prepared, **tiny())
+    shutil.rmtree(".dvc/cache")
+    assert not is_stored("train_classifier"), "only dvc.lock is left"
 
 
 def interrupt(*_: object) -> None:

@@ -104,11 +104,9 @@ def test_sync_brings_back_a_deleted_run_and_what_was_a_version_stays_one(project
 def test_a_forced_repro_leaves_the_one_run(project: Path) -> None:
     sync([])
     before = models()
-    for _ in range(2):  # the state that the first leaves, as no evaluation follows, is not the second's result
-        done = run_in(project, *FORCED)
-        assert done.stdout.count("residual epoch ") == 3
-        assert "stays the only run of it" in done.stdout
-        assert models() == before
+    done = run_in(project, *FORCED)
+    assert "stays the only run of it" in done.stdout
+    assert models() == before
 
 
 def test_an_experiment_in_the_work_tree_of_a_branch_leaves_its_run_and_a_lost_store_gets_it_back(
@@ -216,9 +214,8 @@ def test_a_training_whose_metrics_are_nowhere_is_written_without_them(
     assert models() == locked_models()
 
 
-@pytest.mark.parametrize("lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess: {}}", "{"])
-def test_a_dvc_lock_of_another_layout_holds_no_training(project: Path, lock: str) -> None:
-    Path("dvc.lock").write_text(lock)
+def test_a_dvc_lock_that_is_broken_keeps_no_other_revision_from_being_written(project: Path) -> None:
+    Path("dvc.lock").write_text("{")
     sync(["HEAD"])
     assert models() == locked_models(git("show", "HEAD:dvc.lock"))
 
