@@ -51,7 +51,7 @@ lock: .venv/installed
 		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
 
 clean:
-	rm -rf .training demo dvc_plots dvc.lock.broken .pytest_cache .ruff_cache .hypothesis
+	rm -rf .training demo dvc_plots dvc.lock.broken .dvc/tmp/exps/standalone .pytest_cache .ruff_cache .hypothesis
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; choose one: make PYTHON=python3.12 ...")'

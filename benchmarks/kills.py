@@ -3,8 +3,8 @@
     python -m benchmarks.kills [--kills 60] [--seed 4]      half an hour on 2 cores
 
 A trial is a copy of a repository of the embedded pets at 16 x 16 in which one stage has not run, and which has no
-MLflow store. In one half of them dvc.lock names its outputs, as in a clone without a cache. `dvc repro` is killed there
-and run again, at once. It must end with the dvc.lock and the outputs of an undisturbed run, byte for byte, train no
+MLflow store. In some of them dvc.lock names its outputs, as in a clone without a cache. `dvc repro` is killed there and
+run again, at once. It must end with the dvc.lock and the outputs of an undisturbed run, byte for byte, train no
 whole epoch twice, and leave one finished run of the training, whole, no state and no draft.
 """
 

@@ -102,8 +102,8 @@ def history_csv(history: list[dict[str, float]]) -> str:
 def prune_states(task: str, history_md5: str | None) -> None:
     """Remove the states that are needed no more: of the training with this history, and all but the last STATES_KEPT.
 
-    history_md5: of data/history/TASK.csv in dvc.lock. The state of a training that is done waits until DVC has what it
-    made: a kill before that would cost all its epochs. A training that is at work holds its lock, and keeps its files.
+    history_md5: of data/history/TASK.csv, if DVC has it: the state of a training that is done waits until DVC has what
+    it made, as a kill before would cost all its epochs. A training that is at work holds its lock, and keeps its files.
     """
     folder = root() / ".training"
     with suppress(FileNotFoundError):  # another training removed its own
@@ -111,8 +111,8 @@ def prune_states(task: str, history_md5: str | None) -> None:
         for place, key in enumerate(dict.fromkeys(path.stem for path in files)):  # a kill may leave a draft or a lock
             if place >= STATES_KEPT or done_history(folder / f"{key}.npz") == history_md5:
                 with suppress(Timeout), FileLock(folder / f"{key}.lock", blocking=False):
-                    for path in folder.glob(f"{key}.*"):
-                        path.unlink()
+                    for kind in ("npz", "draft", "lock"):  # the lock last: others wait for it
+                        (folder / f"{key}.{kind}").unlink(missing_ok=True)
 
 
 def done_history(path: Path) -> str:

@@ -34,7 +34,7 @@ from pipeline.stage import (
     write_metrics,
     writing,
 )
-from pipeline.tracking.lineage import Training, locked_history
+from pipeline.tracking.lineage import Training, stored_history
 from pipeline.tracking.record import record_evaluation
 
 BATCH = 64  # pictures predicted at once; the result does not depend on it
@@ -147,7 +147,7 @@ def evaluate_labels(model: keras.Model, data: Dataset, params: Evaluate, folder:
 def evaluate(task: str) -> None:
     """Measure a task's checkpoint, "segmenter" or "classifier". Raises InputError if it, or the data, is not whole."""
     params = load_params()
-    prune_states(task, locked_history(task))
+    prune_states(task, stored_history(task))
     tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
     data, model, folder = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras"), PLOTS / task
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Mend what DVC leaves if it is killed while it writes files of its own: it writes them in place.
 
-    python -m pipeline.recover      `make repro` begins with it
+    python -m pipeline.recover      `make repro` and `make demo` begin with it
 
 Mends  dvc.lock               half written: what Git has of it comes back, DVC's run cache has what is newer
        .dvc/tmp/rwlock        half written, or a lock of a dvc that is gone, whose process id another program has now
@@ -29,8 +29,8 @@ def recover() -> None:
     """Leave what is whole, and what a running dvc holds. Raises InputError outside a repository or if dvc is busy."""
     try:
         with Repo() as repo, repo.lock:  # held while dvc writes, not while a stage runs
-            mend_rwlock(Path(repo.tmp_dir))
-            mend_rwlock(Path(repo.tmp_dir) / "exps")
+            for folder in (Path(repo.tmp_dir), Path(repo.tmp_dir) / "exps"):
+                mend_rwlock(folder, repo.config["core"].get("hardlink_lock", False))
             mend_lock(Path(LOCK), Path(repo.tmp_dir) / "lock.draft")
     except DvcException as error:
         raise InputError(" ".join(str(error).split())) from None
@@ -58,12 +58,12 @@ def mend_lock(path: Path, draft: Path) -> None:
         print(f"{path}: broken, kept as {path}.broken; `dvc repro` makes a new one from its run cache")
 
 
-def mend_rwlock(folder: Path) -> None:
-    """Leave in the folder's rwlock what processes hold that are at work."""
+def mend_rwlock(folder: Path, hardlink_lock: bool) -> None:
+    """Leave in the folder's rwlock what processes hold that are at work. hardlink_lock: as DVC is configured."""
     path = folder / "rwlock"
     if not path.exists():
         return
-    with make_lock(f"{path}.lock", tmp_dir=str(folder)):  # as DVC does while it edits the file
+    with make_lock(f"{path}.lock", tmp_dir=str(folder), hardlink_lock=hardlink_lock):  # as DVC while it edits the file
         try:
             lock = SCHEMA(json.loads(path.read_text(encoding="utf-8")))
         except (ValueError, Invalid):

@@ -29,8 +29,8 @@ from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_e
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
 from pipeline.stage import HISTORY, MODELS, PATIENCE, PREPARED, content_md5, root, run, task_argument, writing
-from pipeline.tracking.lineage import Training, locked_history
-from pipeline.tracking.revisions import is_stored
+from pipeline.tracking.lineage import Training, stored_history
+from pipeline.tracking.revisions import is_up_to_date
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
 
@@ -68,11 +68,12 @@ def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, 
 
 def state_path(task: str, params: Train, data_md5: str) -> Path:
     """A name that changes with the parameters, the prepared data, the code, and what else decides the last digits."""
-    files = ("train.py", "models.py", "dataset.py", "checkpoint.py")
+    files = ("__init__.py", "train.py", "models.py", "dataset.py", "checkpoint.py")
     code = [Path(__file__).with_name(name).read_bytes() for name in files]
     key = hashlib.sha256(b"\0".join([params.model_dump_json().encode(), data_md5.encode(), *code]))
+    set_by_user = [os.environ.get(name) for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")]
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count()
-    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {device()} {threads}".encode())
+    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {device()} {threads} {set_by_user}".encode())
     return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
 
 
@@ -83,6 +84,17 @@ def device() -> str:
     return ", ".join(names) or "CPU"
 
 
+def new_model(task: str, params: Train, image_size: int) -> keras.Model:
+    """The task's model, compiled, with the weights that the seed decides."""
+    keras.utils.clear_session()  # layers are named by counting them: from the start, or the checkpoint's bytes differ
+    keras.utils.set_random_seed(params.seed)
+    tf.config.experimental.enable_op_determinism()
+    model = ARCHITECTURES[params.architecture](image_size)
+    model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
+    print(f"{model.name}: {model.count_params():,} parameters, on {device()}")
+    return model
+
+
 def train(task: str) -> None:
     """Train a task's model, "segmenter" or "classifier", or go on with its training.
 
@@ -90,19 +102,13 @@ def train(task: str) -> None:
     """
     params: Train = getattr(load_params(), f"train_{task}")
     data, data_md5 = load_dataset(task), content_md5(PREPARED / task)
-    keras.utils.clear_session()  # layers are named by counting them: from the start, or the checkpoint's bytes differ
-    keras.utils.set_random_seed(params.seed)
-    tf.config.experimental.enable_op_determinism()
-    model = ARCHITECTURES[params.architecture](data.image_size)
-    model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
-    print(f"{model.name}: {model.count_params():,} parameters, on {device()}")
-
+    model = new_model(task, params, data.image_size)
     state = TrainingState(state_path(task, params, data_md5), params.epochs)
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
     with FileLock(lock, timeout=PATIENCE):  # two experiments in folders of their own may be the same training
-        prune_states(task, locked_history(task))
-        if done_history(state.path) and is_stored(f"train_{task}"):  # only `dvc repro --force` runs such a stage
+        prune_states(task, stored_history(task))
+        if is_forced(task, state):
             state.path.unlink()
         state.restore(model)
         with open_run(training, device(), state.run_id) as tracked:
@@ -114,6 +120,11 @@ def train(task: str) -> None:
         if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process, and what comes next prunes
             state.path.unlink(missing_ok=True)
         lock.unlink(missing_ok=True)
+
+
+def is_forced(task: str, state: TrainingState) -> bool:
+    """Whether this training is done, and DVC, which has its outputs, runs it again: only with --force it does."""
+    return "DVC_STAGE" in os.environ and done_history(state.path) != "" and is_up_to_date(f"train_{task}")
 
 
 @writing(HISTORY)

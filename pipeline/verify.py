@@ -59,7 +59,7 @@ def check_out(found: Revision, folder: Path) -> Path:
             raise InputError(f"{found.name}: git {' '.join(command)}: {' '.join(done.stderr.split())}")
     try:
         stages = yaml.safe_load((clone / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    except (FileNotFoundError, yaml.YAMLError, KeyError, TypeError):
+    except (FileNotFoundError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         raise InputError(f"{found.name}: no dvc.yaml with stages in it") from None
     if missing := [stage for stage in stages if stage not in found.stages]:
         raise InputError(f"{found.name}: no {LOCK} with {', '.join(missing)} in it; `dvc repro` and a commit make one")
@@ -84,9 +84,9 @@ def archives(found: Revision, folder: Path) -> str:
     source = os.environ.get("PETS_SOURCE", "")
     if source and "://" not in source:
         source = str(root() / os.path.expanduser(source))  # noqa: PTH111 - as in the stage download
-    raw = {Path(path): md5 for path, md5 in outputs(found.stages).items() if Path(path).parent == RAW}
-    if "official" not in str(found.stages.get("download", {}).get("params")):
+    if "official" not in str(found.stages.get("download", {}).get("params")):  # else drawn, or of another layout
         return source
+    raw = {Path(path): md5 for path, md5 in outputs(found.stages).items() if Path(path).parent == RAW}
     try:
         export(DVCFileSystem(rev=found.commit), raw, folder)
     except Unavailable as error:

@@ -45,7 +45,7 @@ def test_the_table_holds_parameters_that_differ_metrics_and_differences_to_the_f
 
 
 def test_without_names_every_finished_run_is_compared_the_champion_first(
-    store: Path, capsys: pytest.CaptureFixture
+    prepared: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for task, losses in (("segmenter", (0.5,)), ("classifier", (0.5, 0.25, 0.4))):
         for seed, loss in enumerate(losses):

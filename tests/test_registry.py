@@ -160,7 +160,16 @@ def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     assert mend("classifier") == []
 
 
-def test_another_model_that_a_person_logged_to_a_run_does_not_matter(store: Path) -> None:
+def test_a_deleted_model_keeps_no_other_run_of_the_same_checkpoint_from_its_version(prepared: Path) -> None:
+    first, longer = record_one("classifier", 0.5), record_one("classifier", 0.6)
+    client, (model,) = mlflow.MlflowClient(), first.outputs.model_outputs
+    client.delete_logged_model(model.model_id)
+    client.delete_model_version("pets-classifier", "1")
+    mend("classifier")
+    assert champion() == longer.info.run_id
+
+
+def test_another_model_that_a_person_logged_to_a_run_does_not_matter(prepared: Path) -> None:
     run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
     (model,) = run.outputs.model_outputs
     client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)

@@ -14,10 +14,10 @@ from filelock import FileLock
 from pipeline import checkpoint
 from pipeline.evaluate import evaluate
 from pipeline.stage import content_md5
-from pipeline.tracking.revisions import is_stored
+from pipeline.tracking.lineage import stored_history
 from pipeline.train import train
 from tests.project import run_in, start_stage, tiny, write_params
-from tests.training import lock_outputs, logged, only_run, train_until
+from tests.training import logged, only_run, train_until
 
 
 def outputs() -> tuple[str, str]:
@@ -109,10 +109,29 @@ def test_the_state_of_other_data_is_not_used_and_waits_for_its_own(
     assert states() == []
 
 
+def store_in_dvc(folder: Path) -> None:
+    """What `dvc repro` does after the stage train_classifier, in a new DVC repository that has no other."""
+    stage = {
+        "cmd": "python -m pipeline.train classifier",
+        "params": ["train_classifier"],
+        "deps": ["data/prepared/classifier"],
+        "outs": ["data/models/classifier.keras", "data/history/classifier.csv"],
+    }
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train_classifier": stage}}))
+    run_in(folder, "dvc", "init", "--quiet", "--no-scm")
+    run_in(folder, "dvc", "commit", "--quiet", "--force")
+
+
+@pytest.fixture
+def under_dvc(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`prepared`, with trainings as DVC starts them: it stores the outputs after they end, and may be killed before."""
+    monkeypatch.setenv("DVC_STAGE", "train_classifier")
+    return prepared
+
+
 def test_a_training_that_is_done_keeps_its_state_until_dvc_has_its_outputs(
-    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    under_dvc: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setenv("DVC_STAGE", "train_classifier")  # DVC stores the outputs after the stage, and is killed before
     train("classifier")
     expected, run = outputs(), only_run("classifier")
     for path in ("data/models/classifier.keras", "data/history/classifier.csv"):
@@ -127,55 +146,47 @@ def test_a_training_that_is_done_keeps_its_state_until_dvc_has_its_outputs(
     assert "repeats" not in again.data.tags
     assert len(states()) == 1
 
-    lock_outputs()
+    store_in_dvc(under_dvc)
     evaluate("classifier")
     assert list(Path(".training").iterdir()) == []
 
 
-@pytest.mark.parametrize("killed", ["before it writes the checkpoint", "before DVC stores it"])
-def test_a_training_whose_history_dvc_lock_names_but_dvc_lacks_is_not_done_twice(
-    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, killed: str
+def test_a_training_whose_outputs_dvc_has_is_done_again_when_it_is_forced_else_its_state_goes_with_the_next(
+    under_dvc: Path, capsys: pytest.CaptureFixture
 ) -> None:
     train("classifier")
-    lock_outputs()  # as a clone has it from a commit
-    capsys.readouterr()
-    monkeypatch.setenv("DVC_STAGE", "train_classifier")
-    if killed == "before it writes the checkpoint":
-        with monkeypatch.context() as patch:
-            patch.setattr("pipeline.train.write_outputs", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                train("classifier")
-    else:
-        train("classifier")
-    assert epochs_trained(capsys) == [1, 2, 3]
-    train("classifier")
-    assert epochs_trained(capsys) == []
-
-
-def test_a_training_whose_outputs_dvc_has_is_done_again_from_the_start_when_it_is_forced(
-    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stage = {
-        "cmd": "python -m pipeline.train classifier",
-        "params": ["train_classifier"],
-        "deps": ["data/prepared/classifier"],
-        "outs": ["data/models/classifier.keras", "data/history/classifier.csv"],
-    }
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {"train_classifier": stage}}))
-    monkeypatch.setenv("DVC_STAGE", "train_classifier")
-    train("classifier")
-    run_in(prepared, "dvc", "init", "--quiet", "--no-scm")
-    run_in(prepared, "dvc", "commit", "--force")  # what `dvc repro` does after the stage
-    assert len(states()) == 1, "no evaluation followed"
-    assert is_stored("train_classifier")
-
+    store_in_dvc(under_dvc)
+    (done,) = states()  # no evaluation followed
     train("classifier")
     assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
-    write_params(prepared, **tiny(train_classifier={"seed": 3}))
-    assert not is_stored("train_classifier"), "that of other parameters it has"
-    write_params(prepared, **tiny())
-    shutil.rmtree(".dvc/cache")
-    assert not is_stored("train_classifier"), "only dvc.lock is left"
+
+    lock = Path("dvc.lock")
+    lock.write_text(lock.read_text().replace("cmd: python -m", "cmd: python -Bm"))
+    train("classifier")
+    assert epochs_trained(capsys) == [], (
+        "what DVC has is of another stage: this is no force, but a kill before it stored"
+    )
+
+    write_params(under_dvc, **tiny(train_classifier={"epochs": 1}))
+    train("classifier")
+    assert done not in states()
+
+
+def test_a_training_whose_history_dvc_lock_names_but_dvc_lacks_is_not_done_twice(
+    under_dvc: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train("classifier")
+    store_in_dvc(under_dvc)
+    for folder in (".dvc/cache", ".training"):
+        shutil.rmtree(folder)  # as a clone has it
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.train.write_outputs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train("classifier")
+    assert epochs_trained(capsys) == [1, 2, 3, 1, 2, 3]
+    checkpoint.prune_states("classifier", stored_history("classifier"))  # by another training of the task
+    train("classifier")
+    assert epochs_trained(capsys) == []
 
 
 def interrupt(*_: object) -> None:
@@ -183,12 +194,11 @@ def interrupt(*_: object) -> None:
 
 
 def test_a_longer_training_than_dvc_has_keeps_its_state_though_it_begins_as_that_did(
-    prepared: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    under_dvc: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setenv("DVC_STAGE", "train_classifier")
     train("classifier")
-    lock_outputs()
-    write_params(prepared, **tiny(train_classifier={"epochs": 5}))
+    store_in_dvc(under_dvc)
+    write_params(under_dvc, **tiny(train_classifier={"epochs": 5}))
     train_until("classifier", "epoch 3/5")  # the same three epochs
     capsys.readouterr()
     train("classifier")

@@ -1,4 +1,7 @@
-"""A run at work: how it ends, who may go on with it, and what becomes of one that died. On both stores."""
+"""A run at work: how it ends, who may go on with it, and what becomes of one that died.
+
+What a store must do is asked of both, sqlite and a server.
+"""
 
 import json
 from dataclasses import replace
@@ -35,7 +38,7 @@ def test_a_run_says_how_it_ended(store: Path, error: BaseException, status: str)
 
 
 def test_a_run_interrupted_while_mlflow_gets_the_checkpoint_ends_killed_not_failed(
-    store: Path, monkeypatch: pytest.MonkeyPatch
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -46,7 +49,7 @@ def test_a_run_interrupted_while_mlflow_gets_the_checkpoint_ends_killed_not_fail
     assert only_run("classifier").info.status == "KILLED"
 
 
-def test_a_run_that_is_complete_stays_finished_whatever_comes_then(store: Path) -> None:
+def test_a_run_that_is_complete_stays_finished_whatever_comes_then(prepared: Path) -> None:
     train("classifier")
     run_id = only_run("classifier").info.run_id
     with pytest.raises(KeyboardInterrupt), open_run(SOME_TRAINING, "CPU", run_id):
@@ -120,9 +123,9 @@ def test_the_part_of_a_model_that_a_kill_left_goes(store: Path) -> None:
     assert "test_accuracy" in {metric.key for metric in client.get_logged_model(model.model_id).metrics}
 
 
-def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(store: Path) -> None:
-    write_params(store, **tiny(train_classifier={"epochs": 20}))
-    process = start_stage(store, "train", "classifier")
+def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_its_own_training(prepared: Path) -> None:
+    write_params(prepared, **tiny(train_classifier={"epochs": 20}))
+    process = start_stage(prepared, "train", "classifier")
     for line in process.stdout:
         if "epoch 3/" in line:
             process.kill()
@@ -140,4 +143,4 @@ def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_gone_on_with_by_it
     (finished,) = [run for run in runs("classifier") if "model_md5" in run.data.tags]
     assert (finished.info.run_id, finished.info.status) == (killed.info.run_id, "FINISHED")
     assert [step for step, _ in logged(finished, "val_loss")] == list(range(1, 21))
-    assert not list((store / ".training").glob(f"{killed.info.run_id}*"))
+    assert not list((prepared / ".training").glob(f"{killed.info.run_id}*"))

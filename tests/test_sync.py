@@ -155,6 +155,21 @@ def test_outputs_that_are_nowhere_are_named_and_the_others_written(
     assert models() == [locked_models()[0]]
 
 
+def test_a_run_whose_model_a_person_deleted_keeps_no_other_from_its_evaluation(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    sync([])
+    for run in stored():
+        mlflow.MlflowClient().delete_tag(run.info.run_id, "metrics_md5")  # as if evaluated anew
+    segmenter, classifier = stored()
+    (model,) = segmenter.outputs.model_outputs
+    mlflow.MlflowClient().delete_logged_model(model.model_id)
+    with pytest.raises(InputError, match="1 of 2 trainings could not be written, see above"):
+        sync([])
+    assert f"work tree: segmenter: the MLflow run {segmenter.info.run_id} has 0 models" in capsys.readouterr().err
+    assert "metrics_md5" in mlflow.get_run(classifier.info.run_id).data.tags
+
+
 def test_files_that_are_not_those_of_dvc_lock_are_not_logged_as_if_they_were(
     project: Path, capsys: pytest.CaptureFixture
 ) -> None:

@@ -74,42 +74,42 @@ def test_the_model_in_the_store_is_the_checkpoint_byte_for_byte_and_knows_its_te
     assert metrics["test_accuracy"] == run.data.metrics["test_accuracy"]
 
 
-def test_commit_and_patch_of_the_run_are_the_code_and_the_parameters_that_trained(store: Path) -> None:
+def test_commit_and_patch_of_the_run_are_the_code_and_the_parameters_that_trained(prepared: Path) -> None:
     Path("pipeline").mkdir()
     Path("pipeline/old.py").write_text("a = 1\n")
-    run_in(store, "git", "init", "--quiet")
-    run_in(store, "git", "config", "user.name", "test")
-    run_in(store, "git", "config", "user.email", "test@example.org")
-    commit_all(store, "as it was")
+    run_in(prepared, "git", "init", "--quiet")
+    run_in(prepared, "git", "config", "user.name", "test")
+    run_in(prepared, "git", "config", "user.email", "test@example.org")
+    commit_all(prepared, "as it was")
     Path("pipeline/old.py").write_text("a = 2\n")
     Path("pipeline/new.py").write_text("b = 3\n")
     Path("README.md").write_text("decides nothing")
-    run_in(store, "git", "add", "README.md")
-    staged = run_in(store, "git", "diff", "--cached").stdout
+    run_in(prepared, "git", "add", "README.md")
+    staged = run_in(prepared, "git", "diff", "--cached").stdout
     train("classifier")
-    assert run_in(store, "git", "diff", "--cached").stdout == staged, "the user's index is as it was"
+    assert run_in(prepared, "git", "diff", "--cached").stdout == staged, "the user's index is as it was"
 
     run = only_run("classifier")
     assert run.data.tags["uncommitted"] == "pipeline/new.py, pipeline/old.py"
     patch = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="uncommitted.patch")
-    run_in(store, "git", "stash", "--quiet", "--include-untracked", "--", "pipeline")
+    run_in(prepared, "git", "stash", "--quiet", "--include-untracked", "--", "pipeline")
     assert Path("pipeline/old.py").read_text() == "a = 1\n"
-    run_in(store, "git", "apply", patch)
+    run_in(prepared, "git", "apply", patch)
     assert (Path("pipeline/old.py").read_text(), Path("pipeline/new.py").read_text()) == ("a = 2\n", "b = 3\n")
 
 
-def test_the_run_names_the_prepared_pictures_that_it_learns_from_as_its_inputs(store: Path) -> None:
+def test_the_run_names_the_prepared_pictures_that_it_learns_from_as_its_inputs(prepared: Path) -> None:
     train("segmenter")
     md5, found = content_md5(Path("data/prepared/segmenter")), {}
     for used in only_run("segmenter").inputs.dataset_inputs:
         assert used.dataset.digest == md5
-        assert (store / "data/prepared/segmenter").as_uri() in used.dataset.source
+        assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
         (context,) = [tag.value for tag in used.tags]
         found[used.dataset.name] = (context, json.loads(used.dataset.profile)["num_rows"])
     assert found == {"pets-segmenter train": ("training", 10), "pets-segmenter validation": ("validation", 4)}
 
 
-def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(store: Path) -> None:
+def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(prepared: Path) -> None:
     train("classifier")
     trained = only_run("classifier")
     mlflow.MlflowClient().set_tag(trained.info.run_id, "model_md5", "of another checkpoint")

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.params import Params
 from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, content_md5
-from pipeline.tracking.revisions import Revision, is_unedited, work_tree
+from pipeline.tracking.revisions import Revision, is_unedited, stored_outputs
 
 GIT_COMMIT = "mlflow.source.git.commit"
 ACTIONS = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA", "GITHUB_EVENT_PATH")
@@ -80,10 +80,9 @@ def _training(task: str, section: str, stages: dict[str, Any]) -> Training | Non
     return Training(task, params | {"image_size": size}, md5[data], {name: md5[str(paths[name])] for name in OUTPUTS})
 
 
-def locked_history(task: str) -> str | None:
-    """The md5 of the history that dvc.lock holds here; None where it has no training of this task."""
-    training = training_in_lock(task, work_tree().stages)
-    return training.outputs["history_md5"] if training else None
+def stored_history(task: str) -> str | None:
+    """The md5 of the history of the training that DVC has here, in dvc.lock and in its cache; None if it has none."""
+    return stored_outputs(f"train_{task}").get(str(files(task)["history_md5"]))
 
 
 def evaluation_in_lock(training: Training, stages: dict[str, Any]) -> dict[str, str]:

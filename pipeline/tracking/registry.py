@@ -7,8 +7,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.tracking.search import model_of, search
-from pipeline.tracking.store import StoreError
+from pipeline.tracking.search import NoModel, model_of, search
 
 CHAMPION = "champion"
 
@@ -101,10 +100,10 @@ def mend(task: str) -> list[str]:
     known = {version.tags["model_md5"] for version in versions_of(task)}
     for run in evaluated:
         if run.data.tags["model_md5"] not in known:
-            known.add(run.data.tags["model_md5"])
             try:
                 lines.append(f"pets-{task}: version {register(task, run)} for the run {run.info.run_name}")
-            except StoreError as error:  # a person deleted its model
+                known.add(run.data.tags["model_md5"])
+            except NoModel as error:
                 lines.append(str(error))
     after = champion_of(task)
     if after and (before is None or before.version != after.version):

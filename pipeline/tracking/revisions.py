@@ -4,19 +4,22 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.stage import Stage
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
 from pipeline.stage import InputError
 
+T = TypeVar("T")
 LOCK = "dvc.lock"
 DECIDE = ("pipeline", "params.yaml", "dvc.yaml")  # a training, with the data
 
@@ -66,16 +69,27 @@ def is_unedited(revision: Revision, task: str) -> bool:
     return False
 
 
-def is_stored(name: str) -> bool:
-    """Whether DVC has the outputs of a stage, in its cache, for what the stage depends on here and now."""
+def stored_outputs(name: str) -> dict[str, str]:
+    """The md5s of a stage's outputs, by path, if dvc.lock names them and DVC's cache has them; else nothing."""
+
+    def answer(stage: Stage) -> dict[str, str]:
+        return {out.def_path: out.hash_info.value for out in stage.outs} if stage.outs_cached() else {}
+
+    return _ask(name, answer) or {}
+
+
+def is_up_to_date(name: str) -> bool:
+    """Whether DVC's cache has the outputs of a stage for its command, parameters and files as they are now."""
+    return _ask(name, lambda stage: stage.outs_cached() and stage.deps_cached() and not stage.changed_stage()) is True
+
+
+def _ask(name: str, question: Callable[[Stage], T]) -> T | None:
+    """What DVC says of a stage of dvc.yaml; None if there is none, as outside a repository."""
     try:
         with Repo() as repo:
-            stage = repo.stage.load_one(name=name)
-            outs = [out.hash_info.value for out in stage.outs if out.hash_info]
-            has_outs = len(outs) == len(stage.outs) and all(repo.cache.local.exists(md5) for md5 in outs)
-            return has_outs and not any(dependency.status() for dependency in stage.deps)
-    except DvcException:  # outside a repository, too
-        return False
+            return question(repo.stage.load_one(name=name))
+    except DvcException:
+        return None
 
 
 def _file_at(revision: Revision, path: str) -> str:

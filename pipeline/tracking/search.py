@@ -14,6 +14,10 @@ from pipeline.tracking.serving import MODEL
 from pipeline.tracking.store import StoreError, connect, store_uri
 
 
+class NoModel(StoreError):
+    """A run lacks its checkpoint, in one line."""
+
+
 def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
     """Runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
@@ -27,11 +31,11 @@ def models_of(run_id: str, task: str) -> list[str]:
 
 
 def model_of(run_id: str, task: str) -> str:
-    """The id of the one that a finished run has. Raises StoreError if a person deleted it, or logged a second."""
+    """The id of the one that a finished run has. Raises NoModel if a person deleted it, or logged a second."""
     found = models_of(run_id, task)
     if len(found) != 1:
         remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
-        raise StoreError(f"the MLflow run {run_id} has {len(found)} models named {MODEL}, not 1; {remedy}")
+        raise NoModel(f"the MLflow run {run_id} has {len(found)} models named {MODEL}, not 1; {remedy}")
     return found[0]
 
 

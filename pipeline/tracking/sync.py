@@ -12,6 +12,7 @@ from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
 from pipeline.tracking.revisions import Revision, revisions
 from pipeline.tracking.runs import close_dead_runs
+from pipeline.tracking.search import NoModel
 from pipeline.tracking.store import store_faults, store_lock
 
 
@@ -57,7 +58,11 @@ def _sync_training(revision: Revision, training: Training, evaluation: dict[str,
         if not _is_exported(revision, f"{task}, its evaluation", evaluated, folder):
             evaluation = {}
         if evaluation or not has_run:
-            record(training, evaluation, restored_tags(revision, task), folder)
+            try:
+                record(training, evaluation, restored_tags(revision, task), folder)
+            except NoModel as error:
+                print(f"{revision.name}: {task}: {error}", file=sys.stderr)
+                return None
             print(f"{revision.name}: {task}: written")
     return evaluation
 

@@ -47,7 +47,7 @@ class TrackedRun:
         try:
             with store_faults():
                 client = mlflow.MlflowClient()
-                if client.get_run(self.run_id).info.status not in ("FINISHED", "KILLED"):
+                if client.get_run(self.run_id).info.status not in ("FINISHED", "KILLED"):  # KILLED is a repeat, deleted
                     client.set_terminated(self.run_id, status)
             self.lock.unlink(missing_ok=True)
         except StoreError as error:
