@@ -20,7 +20,7 @@ from pipeline.tracking.store import connect
 from pipeline.tracking.tracked import TrackedRun
 from pipeline.train import train
 from tests.project import start_stage, tiny, write_params
-from tests.training import logged, only_run, runs, train_until
+from tests.training import interrupt, logged, only_run, runs, train_until
 
 OUTPUTS = ("data_md5", "model_md5", "history_md5")
 SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")
@@ -40,9 +40,6 @@ def test_a_run_says_how_it_ended(store: Path, error: BaseException, status: str)
 def test_a_run_interrupted_while_mlflow_gets_the_checkpoint_ends_killed_not_failed(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
     monkeypatch.setattr("pipeline.tracking.tracked.log_model", interrupt)
     with pytest.raises(KeyboardInterrupt):
         train("classifier")

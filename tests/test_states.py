@@ -14,7 +14,7 @@ from pipeline.tracking.lineage import stored_history
 from pipeline.train import train
 from tests.project import run_in, tiny, write_params
 from tests.test_resume import epochs_trained, outputs, states
-from tests.training import only_run, train_until
+from tests.training import interrupt, only_run, train_until
 
 
 def store_in_dvc(folder: Path) -> None:
@@ -95,10 +95,6 @@ def test_a_training_whose_history_dvc_lock_names_but_dvc_lacks_is_not_done_twice
     checkpoint.prune_states("classifier", stored_history("classifier"))  # by another training of the task
     train("classifier")
     assert epochs_trained(capsys) == []
-
-
-def interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def test_a_longer_training_than_dvc_has_keeps_its_state_though_it_begins_as_that_did(

@@ -45,6 +45,11 @@ class CtrlCAt(io.StringIO):
         return super().write(text)
 
 
+def interrupt(*_: object) -> None:
+    """Stands where Ctrl-C is pressed inside a function."""
+    raise KeyboardInterrupt
+
+
 def train_until(task: str, words: str) -> None:
     """Train in this process, interrupted as it prints these words."""
     with pytest.raises(KeyboardInterrupt), contextlib.redirect_stdout(CtrlCAt(words)):
