@@ -23,16 +23,15 @@ STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB
 UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def save_checkpoint(model: keras.Model, values: list[np.ndarray], path: Path) -> None:
-    """Write the model with these `variables` as a .keras file that holds no optimizer and no trace of when or where.
+def save_checkpoint(model: keras.Model, weights: list[np.ndarray], path: Path) -> None:
+    """Write the model, not compiled, with these weights as a .keras file that holds no trace of when or where.
 
-    The same values give the same bytes, so that DVC skips what depends on them. Atomic.
+    The same weights give the same bytes, so that DVC skips what depends on them. Atomic.
     """
-    plain = type(model).from_config(model.get_config())  # clone_model would bring the optimizer along
-    _assign(plain.variables, values)
+    model.set_weights(weights)
     draft = path.with_name(f"draft-{path.name}")
     with _replacing(path, draft):
-        plain.save(draft)
+        model.save(draft)
         _canonicalize(draft)
 
 
@@ -87,11 +86,6 @@ def _canonicalize(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # 1980-01-01, stored
-
-
-def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
 
 
 def history_csv(history: list[dict[str, float]]) -> str:
@@ -151,9 +145,11 @@ class TrainingState(keras.callbacks.Callback):
         return 1 + int(np.argmin([row["val_loss"] for row in self.history]))
 
     def restore(self, model: keras.Model) -> None:
-        """Put a compiled model back to where the file left it; without a whole file, leave it as it is."""
+        """Put a compiled model back to where the file left it; without a whole file, leave it as it is.
+
+        Its optimizer is built.
+        """
         self.set_model(model)
-        model.optimizer.build(model.trainable_variables)
         try:
             with np.load(self.path) as file:  # np.load unpickles nothing unless told to
                 arrays = [file[f"arr_{k}"] for k in range(len(file.files) - 1)]
@@ -165,7 +161,8 @@ class TrainingState(keras.callbacks.Callback):
             return
         self.run_id, self.history = meta["run_id"], meta["history"]
         self.best, current = arrays[: meta["best"]], arrays[meta["best"] :]
-        _assign(model.variables + model.optimizer.variables, current)
+        for variable, value in zip(model.variables + model.optimizer.variables, current, strict=True):
+            variable.assign(value)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Raises InputError at a loss that is nan or infinite."""
@@ -175,7 +172,7 @@ class TrainingState(keras.callbacks.Callback):
             if not np.isfinite(logs[name]):
                 raise InputError(f"epoch {epoch + 1}: {name} is {logs[name]}; a lower learning_rate may help")
         if self.best_epoch == epoch + 1:
-            self.best = [variable.numpy() for variable in self.model.variables]
+            self.best = self.model.get_weights()
         self.save()
 
     def save(self) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers
 
+ROTATION = 0.1  # of a full turn, either way
+ZOOM = 0.2  # of the picture's size, either way
+
 
 def encoder_decoder(image_size: int) -> keras.Model:
     """Three halvings and three doublings; (batch, size, size, 3) -> (batch, size, size, 3 classes)."""
@@ -27,8 +30,8 @@ def encoder_decoder(image_size: int) -> keras.Model:
 def _augment(x: KerasTensor) -> KerasTensor:
     """Random in training, off in `predict` and `evaluate`. Keras leaves it on in a plain `model(x)`."""
     x = layers.RandomFlip("horizontal")(x)
-    x = layers.RandomRotation(0.1)(x)  # of a full turn
-    return layers.RandomZoom(0.2)(x)
+    x = layers.RandomRotation(ROTATION)(x)
+    return layers.RandomZoom(ZOOM)(x)
 
 
 def mini_xception(image_size: int) -> keras.Model:

@@ -61,7 +61,16 @@ class Train(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=4096)]
     learning_rate: Annotated[Number, Field(gt=0, le=1)]
+    precision: Literal["mixed", "float32"]
+    jit_compile: bool
+    replicas: Annotated[int, Field(ge=1, le=64)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _replicas_share_batches_evenly(self) -> "Train":
+        if self.batch_size % self.replicas:
+            raise ValueError(f"batch_size: {self.batch_size}: should be a multiple of replicas, {self.replicas}")
+        return self
 
 
 class TrainSegmenter(Train):
@@ -129,5 +138,5 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
+        return ".".join(filter(None, (key, str(error["ctx"]["error"]))))
     return f"{key}: {error['input']!r}: {error['msg'].replace('Input should', 'should')}"

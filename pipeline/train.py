@@ -26,6 +26,7 @@ from joblib import cpu_count
 
 from pipeline.checkpoint import TrainingState, done_history, history_csv, prune_states, save_checkpoint
 from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.devices import device, keras_policy, strategy
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
 from pipeline.stage import HISTORY, MODELS, PATIENCE, PREPARED, content_md5, root, run, task_argument, writing
@@ -33,8 +34,16 @@ from pipeline.tracking.lineage import Training, stored_history
 from pipeline.tracking.revisions import is_up_to_date
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
+from pipeline.twin import is_augmented, training_twin
 
-LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
+LOSS = {  # of logits
+    "segmenter": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    "classifier": keras.losses.BinaryCrossentropy(from_logits=True),
+}
+ACCURACY = {
+    "segmenter": lambda: keras.metrics.SparseCategoricalAccuracy("accuracy"),
+    "classifier": lambda: keras.metrics.BinaryAccuracy("accuracy", threshold=0),
+}
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -49,13 +58,15 @@ class EpochLine(keras.callbacks.Callback):
         print(f"{self.model.name} epoch {epoch + 1}/{self.params['epochs']}: {figures}, {seconds:.1f} s", flush=True)
 
 
-def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, tracked: TrackedRun) -> None:
+def fit(
+    model: keras.Model, augmented: bool, data: Dataset, params: Train, state: TrainingState, tracked: TrackedRun
+) -> None:
     """Train from where the state stands to the last epoch."""
     first = len(state.history)
     report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tracked.log_later(state.history))
     terminal = sys.stdout.isatty()
     model.fit(
-        training_batches(data, params.batch_size, params.seed, first),
+        training_batches(data, params.batch_size, params.seed, first, augmented),
         steps_per_epoch=steps_per_epoch(data, params.batch_size),
         initial_epoch=first,
         epochs=params.epochs,
@@ -68,31 +79,30 @@ def fit(model: keras.Model, data: Dataset, params: Train, state: TrainingState, 
 
 def state_path(task: str, params: Train, data_md5: str) -> Path:
     """A name that changes with the parameters, the prepared data, the code, and what else decides the last digits."""
-    files = ("__init__.py", "train.py", "models.py", "dataset.py", "checkpoint.py")
-    code = [Path(__file__).with_name(name).read_bytes() for name in files]
+    modules = ("__init__", "train", "models", "twin", "devices", "dataset", "augment", "checkpoint")
+    code = [Path(__file__).with_name(f"{module}.py").read_bytes() for module in modules]
     key = hashlib.sha256(b"\0".join([params.model_dump_json().encode(), data_md5.encode(), *code]))
     set_by_user = [os.environ.get(name) for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")]
-    threads = os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count()
-    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {device()} {threads} {set_by_user}".encode())
+    threads, on = os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count(), device(params.precision)
+    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {on} {threads} {set_by_user}".encode())
     return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
 
 
-def device() -> str:
-    """What TensorFlow computes on: the names of the GPUs it sees, or "CPU"."""
-    gpus = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name) for gpu in gpus]
-    return ", ".join(names) or "CPU"
-
-
-def new_model(task: str, params: Train, image_size: int) -> keras.Model:
-    """The task's model, compiled, with the weights that the seed decides."""
+def new_models(task: str, params: Train, image_size: int) -> tuple[keras.Model, keras.Model]:
+    """The chapter's model, with the weights that the seed decides, and its compiled twin, which trains."""
+    spread = strategy(params.replicas)  # before anything is computed
     keras.utils.clear_session()  # layers are named by counting them: from the start, or the checkpoint's bytes differ
     keras.utils.set_random_seed(params.seed)
     tf.config.experimental.enable_op_determinism()
-    model = ARCHITECTURES[params.architecture](image_size)
-    model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
-    print(f"{model.name}: {model.count_params():,} parameters, on {device()}")
-    return model
+    model, policy = ARCHITECTURES[params.architecture](image_size), keras_policy(params.precision)
+    with spread.scope():
+        twin, optimizer = training_twin(model, policy), keras.optimizers.RMSprop(params.learning_rate)
+        if policy == "mixed_float16":  # whose small gradients vanish
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(twin.trainable_variables)  # so that a state can be restored to it
+        twin.compile(optimizer, LOSS[task], metrics=[ACCURACY[task]()], jit_compile=params.jit_compile)
+    print(f"{model.name}: {model.count_params():,} parameters, on {device(params.precision)}")
+    return model, twin
 
 
 def train(task: str) -> None:
@@ -101,8 +111,8 @@ def train(task: str) -> None:
     Raises InputError for wrong parameters, missing data, or a loss that is nan or infinite.
     """
     params: Train = getattr(load_params(), f"train_{task}")
-    data, data_md5 = load_dataset(task), content_md5(PREPARED / task)
-    model = new_model(task, params, data.image_size)
+    data, data_md5 = load_dataset(task, params.replicas), content_md5(PREPARED / task)
+    model, twin = new_models(task, params, data.image_size)
     state = TrainingState(state_path(task, params, data_md5), params.epochs)
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
@@ -110,11 +120,11 @@ def train(task: str) -> None:
         prune_states(task, stored_history(task))
         if is_forced(task, state):
             state.path.unlink()
-        state.restore(model)
-        with open_run(training, device(), state.run_id) as tracked:
+        state.restore(twin)
+        with open_run(training, device(params.precision), state.run_id) as tracked:
             state.run_id = tracked.run_id
             state.save()
-            fit(model, data, params, state, tracked)
+            fit(twin, is_augmented(model), data, params, state, tracked)
             write_outputs(model, state, task)
             tracked.finish()
         if "DVC_STAGE" not in os.environ:  # else DVC stores the outputs after this process, and what comes next prunes

@@ -42,10 +42,10 @@ def tiny(**changes: dict) -> dict:
     return sections
 
 
-def write_prepared(folder: Path, task: str) -> None:
+def write_prepared(folder: Path, task: str, train: int = 10) -> None:
     """What preprocess writes for a task: 10 train, 4 validation and 6 test pictures of 16 x 16 random pixels."""
     rng = np.random.default_rng(7)
-    split = ["train"] * 10 + ["validation"] * 4 + ["test"] * 6
+    split = ["train"] * train + ["validation"] * 4 + ["test"] * (16 - train)
     species = ["cat", "dog"] * 10
     target = folder / "data/prepared" / task
     target.mkdir(parents=True)

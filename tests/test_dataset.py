@@ -1,18 +1,21 @@
 """Batches from a tiny prepared folder in which every picture shows its own row number."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import tensorflow as tf
 
-from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.dataset import Dataset, PackedArray, load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.stage import InputError
 
 SIZE = 4
 SPLITS = ["test", "train", "train", "duplicate", "validation", "train", "train", "train", "test", "train"] * 2
 TRAIN = [1, 2, 5, 6, 7, 9, 11, 12, 15, 16, 17, 19]
+FILES = {"images": "images.npy", "targets": "masks.npy"}
 SPECIES = ["cat", "dog", "dog", "cat", "dog"] * 4
 
 
@@ -111,12 +114,49 @@ def test_duplicates_are_in_no_split(data):
     assert sorted(rows) == [k for k in range(20) if k not in (3, 13)]
 
 
+def test_replicas_get_as_many_pictures_each():
+    data = replace(many(17), replicas=5)  # of which 2 are left out
+    for epoch in epochs(data, 2, batch_size=10):
+        assert [len(batch) for batch in epoch] == [10, 5]
+
+
+def test_a_split_that_is_too_small_for_the_replicas_is_an_error():
+    error = "^data/prepared/classifier: too few validation pictures for 3 replicas; allowed: one for each$"
+    with pytest.raises(InputError, match=error):
+        load_dataset("classifier", replicas=3)
+
+
 def test_labels_are_one_for_dogs_and_go_with_their_pictures(data):
     assert data.targets.shape == (20, 1)
     seen = list(training_batches(data, 5, seed=7).take(3).as_numpy_iterator())
     for images, labels in seen:
         assert labels.tolist() == [[int(SPECIES[row] == "dog")] for row in images[:, 0, 0, 0]]
     assert {int(label) for _, labels in seen for label in labels[:, 0]} == {0, 1}
+
+
+def test_augmented_pictures_depend_on_seed_and_epoch_alone_and_on_no_other_picture():
+    images = np.random.default_rng(0).integers(0, 256, (30, 16, 16, 3), np.uint8)
+    data = Dataset(pd.DataFrame({"split": ["train"] * 30}), images, np.arange(30, dtype=np.uint8)[:, None])
+
+    def pictures(batch_size: int, first: int = 0, seed: int = 7) -> list[dict[int, bytes]]:
+        """Of two epochs, each picture by its row."""
+        steps = steps_per_epoch(data, batch_size)
+        batches = list(
+            training_batches(data, batch_size, seed, first, augmented=True).take(2 * steps).as_numpy_iterator()
+        )
+        parts = batches[:steps], batches[steps:]
+        return [{int(k): x.tobytes() for xs, ks in part for x, k in zip(xs, ks[:, 0], strict=True)} for part in parts]
+
+    assert pictures(8) == pictures(8) == pictures(30)
+    assert pictures(8, first=1)[0] == pictures(8)[1]
+    plain = {row: images[row].tobytes() for row in range(30)}
+    for one, other in (
+        (pictures(8)[0], pictures(8)[1]),
+        (pictures(8)[0], pictures(8, seed=8)[0]),
+        (pictures(8)[0], plain),
+    ):
+        assert sorted(one) == sorted(other)
+        assert all(one[row] != other[row] for row in one)
 
 
 def test_masks_go_with_their_pictures():
@@ -137,15 +177,23 @@ def test_batches_are_uint8_and_know_all_shapes_but_their_length(task, target_sha
         assert (images.dtype, targets.dtype) == (np.uint8, np.uint8)
 
 
-def test_arrays_stay_on_disk_and_cannot_be_changed():
-    for array in (
-        load_dataset("segmenter").images,
-        load_dataset("segmenter").targets,
-        load_dataset("classifier").images,
-    ):
-        assert isinstance(array, np.memmap)
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
+@pytest.mark.parametrize("name", ["images", "targets"])
+def test_an_array_gives_the_rows_that_are_asked_for_as_copies(name):
+    array, whole = getattr(load_dataset("segmenter"), name), np.load(f"data/prepared/segmenter/{FILES[name]}")
+    assert (len(array), array.shape) == (20, whole.shape)
+    for rows in ([3, 17, 3], [0], []):
+        np.testing.assert_array_equal(array[np.array(rows, int)], whole[rows])
+    array[np.array([0])][:] = 99
+    np.testing.assert_array_equal(array[np.array([0])], whole[[0]])
+
+
+def test_arrays_stay_on_disk():
+    np.save("data/prepared/classifier/images.npy", np.zeros((1000, 100, 100, 3), np.uint8))
+    array = PackedArray(Path("data/prepared/classifier/images.npy"))
+    before = psutil.Process().memory_info().rss
+    for start in range(0, 1000, 10):
+        array[np.arange(start, start + 10)]
+    assert psutil.Process().memory_info().rss - before < 10e6, "of 30e6 that were read"
 
 
 def test_names_that_look_like_missing_values_stay_names():

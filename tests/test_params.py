@@ -122,6 +122,9 @@ def test_a_list_is_the_wrong_type_for_every_key(key):
         ("train_segmenter.learning_rate", ".nan", "nan: should be a finite number"),
         ("train_segmenter.learning_rate", ".inf", "inf: should be a finite number"),
         ("train_segmenter.learning_rate", "1e400", "inf: should be a finite number"),
+        ("train_segmenter.precision", "float16", "'float16': should be 'mixed' or 'float32'"),
+        ("train_classifier.jit_compile", "1", "1: should be a valid boolean"),
+        ("train_classifier.replicas", "0", "0: should be greater than or equal to 1"),
         ("preprocess.validation_fraction", "1", "1: should be less than 1"),
         ("preprocess.max_reject_fraction", "-0.1", "-0.1: should be greater than or equal to 0"),
         ("preprocess.segmenter_size", "204", "204: should be a multiple of 8"),
@@ -155,6 +158,14 @@ def test_a_checksum_is_64_hexadecimal_digits(text):
 def test_all_that_is_wrong_stands_in_the_one_line():
     write_texts({"preprocess.seed": "-1", "plot.patience": "x"})
     assert re.fullmatch(r"params.yaml: preprocess.seed: -1: [^;]+; plot.patience: 'x': [^;]+", error_line())
+
+
+def test_a_batch_that_replicas_cannot_share_evenly_is_an_error():
+    write_texts({"train_classifier.replicas": "3"})
+    says = "params.yaml: train_classifier.batch_size: 32: should be a multiple of replicas, 3"
+    assert error_line() == says
+    write_texts({"train_classifier.replicas": "4"})
+    assert load_params().train_classifier.replicas == 4
 
 
 def test_naive_needs_pictures_that_survive_its_convolutions():

@@ -109,7 +109,7 @@ def test_the_state_of_another_device_or_number_of_threads_is_not_used(
     train_until("classifier", "epoch 2/3")
     capsys.readouterr()
     if change == "device":
-        monkeypatch.setattr("pipeline.train.device", lambda: "NVIDIA H100")
+        monkeypatch.setattr("pipeline.train.device", lambda precision: "NVIDIA H100")
     else:
         monkeypatch.setenv(change, "99")
     train("classifier")

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.dataset import load_dataset
 from pipeline.stage import TASKS, content_md5, run
-from pipeline.train import LOSS, train
+from pipeline.train import train
 from tests.project import tiny, write_params
 from tests.training import contradict_training, only_run, train_until
 
@@ -26,6 +26,7 @@ def checkpoint_md5(task: str) -> str:
 @pytest.mark.parametrize("task", TASKS)
 def test_the_checkpoint_is_the_epoch_of_the_best_validation_loss(prepared: Path, task: str) -> None:
     contradict_training(prepared / "data/prepared" / task)
+    write_params(prepared, **tiny(**{f"train_{task}": {"precision": "float32"}}))
     train(task)
     history = pd.read_csv(f"data/history/{task}.csv")
     assert list(history.columns) == ["epoch", "loss", "accuracy", "val_loss", "val_accuracy"]
@@ -34,9 +35,26 @@ def test_the_checkpoint_is_the_epoch_of_the_best_validation_loss(prepared: Path,
 
     data, model = load_dataset(task), keras.models.load_model(f"data/models/{task}.keras")
     rows = data.rows("validation")
-    model.compile(loss=LOSS[task])
+    model.compile(loss={"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}[task])
     found = model.evaluate(data.images[rows], data.targets[rows], verbose=0)
     assert found == pytest.approx(history["val_loss"].min(), rel=1e-5)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_training_in_16_bits_gives_a_plain_float32_checkpoint(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+) -> None:
+    monkeypatch.setattr("pipeline.train.keras_policy", lambda precision: policy)
+    write_params(prepared, **tiny(train_classifier={"architecture": "mini_xception"}))
+    train("classifier")
+    model, best = keras.models.load_model("data/models/classifier.keras"), pd.read_csv("data/history/classifier.csv")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}, "no layer of ours"
+    data = load_dataset("classifier")
+    rows = data.rows("validation")
+    model.compile(loss="binary_crossentropy")
+    found = model.evaluate(data.images[rows], data.targets[rows], verbose=0)
+    assert found == pytest.approx(best["val_loss"].min(), rel=0.02)
 
 
 def test_the_same_training_gives_the_same_bytes_and_another_seed_other_ones(prepared: Path) -> None:

@@ -95,7 +95,7 @@ def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0
     pool = layers.GlobalAveragePooling2D(name="pool")  # without names, the layers would be counted: other bytes
     head = {"segmenter": [layers.Conv2D(3, 1, name="head")], "classifier": [pool, layers.Dense(1, name="head")]}[task]
     model = keras.Sequential([keras.Input((2, 2, 3), name="picture"), *head], name="tiny")
-    save_checkpoint(model, [np.full(one.shape, seed) for one in model.variables], Path(f"data/models/{task}.keras"))
+    save_checkpoint(model, [np.full(one.shape, seed) for one in model.weights], Path(f"data/models/{task}.keras"))
     row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": val_loss, "val_accuracy": 0.5}
     pd.DataFrame([row]).to_csv(f"data/history/{task}.csv", index=False)
     Path(f"data/metrics/{task}.json").write_text(json.dumps({"accuracy": 1 - val_loss}))

@@ -1,0 +1,52 @@
+"""The chapter's way, as its notebooks have it: what users would run instead. The other side of the benchmarks.
+
+Every picture is read with Keras' `load_img` into one float32 array; `fit` takes that array, in float32, and a
+`ModelCheckpoint` writes the best epoch. Architecture, data, batch size, epochs and optimizer are those of params.yaml.
+Source: F. Chollet, Deep Learning with Python, 2nd edition, chapter 9.
+"""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from pipeline.models import ARCHITECTURES
+from pipeline.params import Train
+
+LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
+
+
+def load_pictures(folder: Path, stems: list[str], size: int) -> np.ndarray:
+    """float32 (pictures, size, size, 3), 0 to 255."""
+    images = np.zeros((len(stems), size, size, 3), "float32")
+    for k, stem in enumerate(stems):
+        path = folder / f"images/{stem}.jpg"
+        images[k] = keras.utils.img_to_array(keras.utils.load_img(path, target_size=(size, size)))
+    return images
+
+
+def load_masks(folder: Path, stems: list[str], size: int) -> np.ndarray:
+    """uint8 (pictures, size, size) of classes 0, 1, 2."""
+    masks = np.zeros((len(stems), size, size), "uint8")
+    for k, stem in enumerate(stems):
+        path = folder / f"annotations/trimaps/{stem}.png"
+        image = keras.utils.load_img(path, target_size=(size, size), color_mode="grayscale")
+        masks[k] = keras.utils.img_to_array(image, dtype="uint8")[..., 0] - 1
+    return masks
+
+
+def load_split(task: str, folder: Path, samples: pd.DataFrame, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and targets of a split, from the unpacked archives."""
+    rows = samples[samples["split"] == split]
+    stems = list(rows["stem"])
+    targets = load_masks(folder, stems, size) if task == "segmenter" else (rows["species"] == "dog").to_numpy("uint8")
+    return load_pictures(folder, stems, size), targets
+
+
+def compiled(task: str, params: Train, size: int) -> keras.Model:
+    """The model as the chapter compiles it."""
+    keras.utils.set_random_seed(params.seed)
+    model = ARCHITECTURES[params.architecture](size)
+    model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
+    return model

@@ -1,0 +1,56 @@
+"""What a training computes on, and in which numbers."""
+
+import re
+from pathlib import Path
+
+import tensorflow as tf
+
+from pipeline.stage import InputError
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def device(precision: str) -> str:
+    """For people, and to tell trainings apart: the GPUs that TensorFlow sees, or "CPU", and Keras' policy there."""
+    names = [_details(gpu).get("device_name", gpu.name) for gpu in _gpus()] or ["CPU"]
+    return ", ".join([*names, keras_policy(precision)])
+
+
+def keras_policy(precision: str) -> str:
+    """Keras' name for a `precision` of params.yaml on this machine.
+
+    "mixed" computes in bfloat16 on GPUs from compute capability 8 and on processors with instructions for it, in
+    float16 on GPUs from 7, else in float32. Weights, and what is summed up over a batch, are float32 in each.
+    """
+    if precision == "float32":
+        return "float32"
+    if _gpus():
+        oldest = min(_details(gpu).get("compute_capability", (0, 0)) for gpu in _gpus())
+        return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
+    # Without them oneDNN takes as long as for float32 or longer, and what oneDNN does not know takes many times that.
+    has_bfloat16 = CPUINFO.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", CPUINFO.read_text())
+    return "mixed_bfloat16" if has_bfloat16 else "float32"
+
+
+def strategy(replicas: int) -> tf.distribute.Strategy:
+    """Each batch is spread over this many GPUs; without a GPU, over as many logical devices of the processor.
+
+    Raises InputError for a machine with fewer GPUs.
+    """
+    if replicas == 1:
+        return tf.distribute.get_strategy()
+    if _gpus() and len(_gpus()) < replicas:
+        raise InputError(f"params.yaml: replicas: {replicas}: this machine has {len(_gpus())} GPU(s); allowed: as many")
+    if not _gpus():
+        (processor,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * replicas)
+    kind = "GPU" if _gpus() else "CPU"
+    return tf.distribute.MirroredStrategy([f"{kind}:{k}" for k in range(replicas)])
+
+
+def _gpus() -> list:
+    return tf.config.list_physical_devices("GPU")
+
+
+def _details(gpu) -> dict:
+    return tf.config.experimental.get_device_details(gpu)
