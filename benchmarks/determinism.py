@@ -17,9 +17,11 @@ import pandas as pd
 import tensorflow as tf
 
 from pipeline.dataset import Dataset, steps_per_epoch, training_batches
+from pipeline.devices import keras_policy
 from pipeline.models import ARCHITECTURES
 from pipeline.params import load_params
-from pipeline.train import LOSS
+from pipeline.stage import TASKS
+from pipeline.twin import is_augmented, objective, training_twin
 
 PICTURES = 192
 
@@ -50,10 +52,12 @@ def measure(task: str, deterministic: bool) -> float:
     if deterministic:
         tf.config.experimental.enable_op_determinism()
     model = ARCHITECTURES[training.architecture](size)
-    model.compile(keras.optimizers.RMSprop(training.learning_rate), LOSS[task], metrics=["accuracy"])
-    batches = training_batches(data, training.batch_size, training.seed)
+    twin = training_twin(model, keras_policy(training.precision))
+    loss, accuracy = objective(task)
+    twin.compile(keras.optimizers.RMSprop(training.learning_rate), loss, metrics=[accuracy])
+    batches = training_batches(data, training.batch_size, training.seed, augmented=is_augmented(model))
     steps = steps_per_epoch(data, training.batch_size)
-    model.fit(batches, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
+    twin.fit(batches, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
     return PICTURES / clock.seconds
 
 
@@ -64,7 +68,7 @@ def main() -> None:
     print("| model | deterministic, pictures/s | not | ratio |\n| --- | --- | --- | --- |")
     spawn = multiprocessing.get_context("spawn")  # what TensorFlow once set stays: a fresh process for each
     with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as processes:
-        for task in LOSS:
+        for task in TASKS:
             found = {True: [], False: []}
             for _, deterministic in ((k, way) for k in range(rounds) for way in found):
                 found[deterministic].append(processes.submit(measure, task, deterministic).result())

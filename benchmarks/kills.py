@@ -44,9 +44,14 @@ TRAINING = {
     "the checkpoint is written": "data/models/draft-*",
     "MLflow gets the checkpoint": "mlartifacts/**/*.keras",
 }
+PREPARING = {
+    task: {"arrays are written": f"data/prepared/{task}/*.npy", STORING: f"data/metrics/preprocess_{task}.json"}
+    for task in ("segmenter", "classifier")
+}
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
     "download": {"archives are drawn": "data/raw/draft/*", STORING: "data/raw/images.tar.gz"},
-    "preprocess": {"arrays are written": "data/prepared/*/images.npy", STORING: "data/metrics/preprocess.json"},
+    "preprocess_segmenter": PREPARING["segmenter"],
+    "preprocess_classifier": PREPARING["classifier"],
     "train_segmenter": TRAINING | {STORING: "data/history/segmenter.csv"},
     "train_classifier": TRAINING | {STORING: "data/history/classifier.csv"},
     "evaluate_segmenter": {"figures are drawn": "data/plots/segmenter/*", STORING: "data/metrics/segmenter.json"},

@@ -80,11 +80,11 @@ def load_dataset(task: str, replicas: int = 1) -> Dataset:
         else:
             targets = (samples["species"] == SPECIES[1]).to_numpy(np.uint8)[:, None]
     except (OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{folder}: {error}; `dvc repro preprocess` makes it") from None
+        raise InputError(f"{folder}: {error}; `dvc repro preprocess_{task}` makes it") from None
     if not len(samples) == len(images) == len(targets):
         masks = f", {len(targets)} in masks.npy" if task == "segmenter" else ""
         rows = f"{len(samples)} rows in samples.csv, {len(images)} in images.npy{masks}"
-        raise InputError(f"{folder}: {rows}; `dvc repro preprocess` makes it")
+        raise InputError(f"{folder}: {rows}; `dvc repro preprocess_{task}` makes it")
     data = Dataset(samples, images, targets, replicas)
     for split in ("train", "validation"):
         if not len(data.rows(split)):

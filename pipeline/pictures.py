@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pipeline.params import Preprocess
 from pipeline.stage import InputError
 
 MAX_FILE_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
@@ -25,15 +24,14 @@ JPEGS, START_OF_SCAN = ("JPEG", "MPO"), b"\xff\xda"  # MPO is what Pillow calls 
 
 @dataclass(frozen=True)
 class Sample:
-    """One readable picture: images uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2.
+    """One readable picture: image uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2 if it has a trimap.
 
     digest: SHA-256 of the file, by which copies are found.
     """
 
     stem: str
     digest: str
-    classifier_image: np.ndarray
-    segmenter_image: np.ndarray | None
+    image: np.ndarray
     mask: np.ndarray | None
 
 
@@ -88,22 +86,15 @@ def resized(picture: Image.Image, size: int) -> np.ndarray:
     return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
 
-def prepare(stem: str, picture: bytes, trimap: bytes | None, params: Preprocess) -> Sample | Reject:
-    """Decode and resize: pictures antialiased, masks nearest."""
+def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sample | Reject:
+    """Decode and resize: the picture antialiased, its mask nearest."""
     try:
         image = decode(picture)
         mask = None if trimap is None else decode_mask(trimap, stem, image.size)
     except ValueError as error:
         return Reject(stem, str(error))
-
-    size = params.segmenter_size
-    return Sample(
-        stem=stem,
-        digest=hashlib.sha256(picture).hexdigest(),
-        classifier_image=resized(image, params.classifier_size),
-        segmenter_image=None if mask is None else resized(image, size),
-        mask=None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST)),
-    )
+    nearest = None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
+    return Sample(stem, hashlib.sha256(picture).hexdigest(), resized(image, size), nearest)
 
 
 def _one_line(error: Exception) -> str:

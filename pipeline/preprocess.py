@@ -1,14 +1,15 @@
-"""Stage preprocess: the two archives -> samples.csv and packed arrays, a folder for each model.
+"""Stages preprocess_segmenter and preprocess_classifier: the two archives -> samples.csv and packed arrays.
 
-    python -m pipeline.preprocess
+    python -m pipeline.preprocess segmenter
+    python -m pipeline.preprocess classifier
 
 Reads   data/raw/images.tar.gz, data/raw/annotations.tar.gz (streamed: nothing is unpacked)
-Writes  data/prepared/classifier/  samples.csv, images.npy             every readable picture of the official lists
-        data/prepared/segmenter/   samples.csv, images.npy, masks.npy  those of them that have a trimap
-        data/prepared/rejects.csv  pictures left out, and why
-        data/metrics/preprocess.json
+Writes  data/prepared/TASK/  samples.csv, images.npy, rejects.csv (what is left out, and why); the segmenter's masks.npy
+        data/metrics/preprocess_TASK.json
 
-Row k of samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive.
+The classifier gets every readable picture of the official lists, the segmenter those that have a trimap. Row k of
+samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive. The validation
+pictures of both are drawn together.
 
 Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, and nothing is written elsewhere.
 """
@@ -27,7 +28,7 @@ from tqdm import tqdm
 from pipeline.archives import read_annotations, read_pictures
 from pipeline.params import Preprocess, load_params
 from pipeline.pictures import Reject, Sample, prepare
-from pipeline.stage import PREPARED, RAW, InputError, run, write_metrics, writing
+from pipeline.stage import PREPARED, RAW, InputError, run, task_argument, write_metrics, writing
 
 
 class ArrayFile:
@@ -53,7 +54,7 @@ class ArrayFile:
 
 
 def prepare_all(
-    pictures: Iterable[tuple[str, bytes]], trimaps: dict[str, bytes], params: Preprocess
+    pictures: Iterable[tuple[str, bytes]], trimaps: dict[str, bytes], size: int
 ) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
@@ -64,7 +65,7 @@ def prepare_all(
     with ThreadPoolExecutor(cores) as pool:
         try:
             for stem, picture in pictures:
-                pending.append(pool.submit(prepare, stem, picture, trimaps.get(stem), params))
+                pending.append(pool.submit(prepare, stem, picture, trimaps.get(stem), size))
                 if len(pending) > 4 * cores:
                     yield pending.popleft().result()
             while pending:
@@ -73,28 +74,25 @@ def prepare_all(
             pool.shutdown(cancel_futures=True)
 
 
-def pack(samples: Iterable[Sample | Reject], params: Preprocess) -> tuple[pd.DataFrame, list[Reject]]:
-    """Write the arrays as the samples come.
+def pack(
+    samples: Iterable[Sample | Reject], folder: Path, row_shapes: dict[str, tuple[int, ...]]
+) -> tuple[pd.DataFrame, list[Reject]]:
+    """Write an array for each of the row shapes, by the name of a sample's field, as the samples come.
 
-    Returns a row per sample in the order of the arrays (stem, digest, has_mask), and the rejects.
+    Returns a row per sample in the order of the arrays (stem, digest), and the rejects.
     """
     rows, rejects = [], []
-    classifier_size, segmenter_size = params.classifier_size, params.segmenter_size
-    pictures = ArrayFile(PREPARED / "classifier/images.npy", (classifier_size, classifier_size, 3))
-    segmented = ArrayFile(PREPARED / "segmenter/images.npy", (segmenter_size, segmenter_size, 3))
-    masks = ArrayFile(PREPARED / "segmenter/masks.npy", (segmenter_size, segmenter_size))
+    arrays = {name: ArrayFile(folder / f"{name}s.npy", shape) for name, shape in row_shapes.items()}
     for sample in samples:
         if isinstance(sample, Reject):
             rejects.append(sample)
             continue
-        rows.append((sample.stem, sample.digest, sample.mask is not None))
-        pictures.append(sample.classifier_image)
-        if sample.mask is not None:
-            segmented.append(sample.segmenter_image)
-            masks.append(sample.mask)
-    for array in (pictures, segmented, masks):
+        rows.append((sample.stem, sample.digest))
+        for name, array in arrays.items():
+            array.append(getattr(sample, name))
+    for array in arrays.values():
         array.close()
-    return pd.DataFrame(rows, columns=["stem", "digest", "has_mask"]), rejects
+    return pd.DataFrame(rows, columns=["stem", "digest"]), rejects
 
 
 def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
@@ -126,16 +124,14 @@ def summarize(samples: pd.DataFrame, rejects: list[Reject]) -> dict:
     used = samples[samples["split"] != "duplicate"]
     return {
         "pictures": used["split"].value_counts().sort_index().to_dict(),
-        "masks": used[used["has_mask"]]["split"].value_counts().sort_index().to_dict(),
         "species": used["species"].value_counts().sort_index().to_dict(),
         "breed": used["breed"].value_counts().sort_index().to_dict(),
-        "without_mask": int((~used["has_mask"]).sum()),
         "duplicates": len(samples) - len(used),
         "rejects": len(rejects),
     }
 
 
-def check(samples: pd.DataFrame, rejects: list[Reject], listed: int, params: Preprocess) -> None:
+def check(task: str, samples: pd.DataFrame, rejects: list[Reject], listed: int, params: Preprocess) -> None:
     """Raise InputError where too much was rejected or a model would have nothing to learn or to be measured on."""
     allowed = params.max_reject_fraction
     if len(rejects) > allowed * listed:
@@ -143,40 +139,41 @@ def check(samples: pd.DataFrame, rejects: list[Reject], listed: int, params: Pre
             f"{len(rejects)} of {listed} pictures rejected, the first {rejects[0].stem}.jpg: {rejects[0].reason}; "
             f"allowed: {allowed:g} of them (preprocess.max_reject_fraction)"
         )
-    for model, rows in (("classifier", samples), ("segmenter", samples[samples["has_mask"]])):
-        for split in ("train", "validation", "test"):
-            if not (rows["split"] == split).any():
-                fraction = f" (preprocess.validation_fraction is {params.validation_fraction:g})"
-                hint = "" if split == "test" else fraction
-                raise InputError(f"no {split} pictures for the {model}; allowed: at least one{hint}")
-            if model == "classifier" and (rows[rows["split"] == split]["species"].nunique() < 2):
-                found = rows[rows["split"] == split]["species"].iloc[0]
-                raise InputError(f"only {found}s among the {split} pictures; allowed: cats and dogs")
+    for split in ("train", "validation", "test"):
+        species = samples["species"][samples["split"] == split].unique()
+        if not len(species):
+            fraction = f" (preprocess.validation_fraction is {params.validation_fraction:g})"
+            hint = "" if split == "test" else fraction
+            raise InputError(f"no {split} pictures for the {task}; allowed: at least one{hint}")
+        if task == "classifier" and len(species) < 2:
+            raise InputError(f"only {species[0]}s among the {split} pictures; allowed: cats and dogs")
 
 
 @writing(PREPARED)
-def preprocess() -> None:
+def preprocess(task: str) -> None:
     """Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split."""
-    params = load_params().preprocess
+    params, folder = load_params().preprocess, PREPARED / task
+    size = getattr(params, f"{task}_size")
+    row_shapes = {"image": (size, size, 3)} | ({"mask": (size, size)} if task == "segmenter" else {})
     annotations = read_annotations(RAW / "annotations.tar.gz")
+    trimaps = annotations.trimaps if task == "segmenter" else {}
     listed = carve_validation(annotations.listed, params)
+    if task == "segmenter":
+        listed = listed[listed["stem"].isin(trimaps)]
     stems = set(listed["stem"])
 
-    pictures = tqdm(
-        read_pictures(RAW / "images.tar.gz", stems), "preprocess", len(stems), unit=" pictures", disable=None
-    )
-    packed, rejects = pack(prepare_all(pictures, annotations.trimaps, params), params)
+    pictures = read_pictures(RAW / "images.tar.gz", stems)
+    pictures = tqdm(pictures, f"preprocess {task}", len(stems), unit=" pictures", disable=None)
+    packed, rejects = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
     found = {*packed["stem"], *(reject.stem for reject in rejects)}
     rejects += [Reject(stem, "not in images.tar.gz") for stem in sorted(stems - found)]
-    pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(PREPARED / "rejects.csv", index=False)
+    pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(folder / "rejects.csv", index=False)
 
     samples = mark_duplicates(packed.merge(listed, on="stem", how="left", validate="1:1"))
-    check(samples, rejects, len(listed), params)
-    columns = ["stem", "species", "breed", "split"]
-    samples[columns].to_csv(PREPARED / "classifier/samples.csv", index=False)
-    samples[samples["has_mask"]][columns].to_csv(PREPARED / "segmenter/samples.csv", index=False)
-    write_metrics("preprocess", summarize(samples, rejects))
+    check(task, samples, rejects, len(listed), params)
+    samples[["stem", "species", "breed", "split"]].to_csv(folder / "samples.csv", index=False)
+    write_metrics(f"preprocess_{task}", summarize(samples, rejects))
 
 
 if __name__ == "__main__":
-    run(preprocess)
+    run(preprocess, task_argument())

@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import keras
 import numpy as np
 import tensorflow as tf
@@ -34,16 +35,7 @@ from pipeline.tracking.lineage import Training, stored_history
 from pipeline.tracking.revisions import is_up_to_date
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
-from pipeline.twin import is_augmented, training_twin
-
-LOSS = {  # of logits
-    "segmenter": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    "classifier": keras.losses.BinaryCrossentropy(from_logits=True),
-}
-ACCURACY = {
-    "segmenter": lambda: keras.metrics.SparseCategoricalAccuracy("accuracy"),
-    "classifier": lambda: keras.metrics.BinaryAccuracy("accuracy", threshold=0),
-}
+from pipeline.twin import is_augmented, objective, training_twin
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -84,7 +76,8 @@ def state_path(task: str, params: Train, data_md5: str) -> Path:
     key = hashlib.sha256(b"\0".join([params.model_dump_json().encode(), data_md5.encode(), *code]))
     set_by_user = [os.environ.get(name) for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")]
     threads, on = os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count(), device(params.precision)
-    key.update(f"{keras.__version__} {tf.__version__} {np.__version__} {on} {threads} {set_by_user}".encode())
+    versions = [library.__version__ for library in (cv2, keras, np, tf)]
+    key.update(f"{versions} {on} {threads} {set_by_user}".encode())
     return root() / ".training" / f"{task}-{key.hexdigest()[:16]}.npz"
 
 
@@ -100,7 +93,8 @@ def new_models(task: str, params: Train, image_size: int) -> tuple[keras.Model, 
         if policy == "mixed_float16":  # whose small gradients vanish
             optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         optimizer.build(twin.trainable_variables)  # so that a state can be restored to it
-        twin.compile(optimizer, LOSS[task], metrics=[ACCURACY[task]()], jit_compile=params.jit_compile)
+        loss, accuracy = objective(task)
+        twin.compile(optimizer, loss, metrics=[accuracy], jit_compile=params.jit_compile)
     print(f"{model.name}: {model.count_params():,} parameters, on {device(params.precision)}")
     return model, twin
 

@@ -20,9 +20,8 @@ class FusedBatchNormalization(layers.BatchNormalization):
     """Over the last axis, in one op; the moving averages are Keras', the mean of those of the replicas."""
 
     def add_weight(self, *arguments, trainable: bool = True, **options) -> keras.Variable:
-        aggregation = (
-            "none" if trainable else "mean"
-        )  # else each replica keeps its own, and a state has the first one's
+        # Else each replica keeps its own, and a state holds those of the first.
+        aggregation = "none" if trainable else "mean"
         return super().add_weight(*arguments, trainable=trainable, aggregation=aggregation, **options)
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: None = None) -> tf.Tensor:
@@ -75,3 +74,11 @@ def training_twin(model: keras.Model, policy: str) -> keras.Model:
     twin = keras.Model(twin.input, logits, name=model.name)
     twin.set_weights(model.get_weights())
     return twin
+
+
+def objective(task: str) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
+    """The chapter's loss and accuracy, of a twin's logits."""
+    if task == "segmenter":
+        accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True), accuracy
+    return keras.losses.BinaryCrossentropy(from_logits=True), keras.metrics.BinaryAccuracy("accuracy", threshold=0)

@@ -209,7 +209,7 @@ def load_error(task: str) -> str:
     line = str(caught.value)
     assert "\n" not in line
     assert line.startswith(f"data/prepared/{task}: ")
-    assert "`dvc repro preprocess`" in line
+    assert f"`dvc repro preprocess_{task}`" in line
     return line
 
 

@@ -104,7 +104,7 @@ def test_the_confusion_matrix_has_truth_by_row_shares_of_it_and_every_test_pictu
     assert (cells["encoding"]["x"]["field"], cells["encoding"]["y"]["field"]) == ("predicted", "actual")
     (total,) = [step for step in cells["transform"] if "joinaggregate" in step]
     assert total["groupby"] == ["actual"], "of each truth"
-    counts = json.loads((repository / "data/metrics/preprocess.json").read_text())
+    counts = json.loads((repository / "data/metrics/preprocess_classifier.json").read_text())
     assert len(rows(plot)) == counts["pictures"]["test"]
     assert {row[name] for row in rows(plot) for name in ("actual", "predicted")} <= {"cat", "dog"}
 

@@ -100,11 +100,11 @@ def test_preparing_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     write_dataset()
     with small_disk(PREPARED, kib):
-        assert line_of(preprocess) == f"data/prepared: {FULL}"
+        assert line_of(preprocess, "classifier") == f"data/prepared: {FULL}"
         make_room(PREPARED)
-        preprocess()
+        preprocess("classifier")
         found = outputs(PREPARED)
-    preprocess()
+    preprocess("classifier")
     assert outputs(PREPARED) == found
 
 

@@ -39,7 +39,9 @@ def test_the_command_and_the_experiment(
     assert origin_tags() == tags
 
 
-@pytest.mark.parametrize("lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess: {}}", "{"])
+@pytest.mark.parametrize(
+    "lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess_classifier: {}}", "{"]
+)
 def test_a_dvc_lock_of_another_layout_holds_no_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
 ) -> None:

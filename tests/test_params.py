@@ -236,11 +236,11 @@ def test_a_file_that_is_a_folder_is_named(tmp_path):
 def test_a_stage_with_bad_parameters_ends_with_one_line_before_any_work(tmp_path):
     write_texts({"plot.patience": "never"})
     stage = subprocess.run(
-        [sys.executable, "-m", "pipeline.preprocess"],
+        [sys.executable, "-m", "pipeline.preprocess", "classifier"],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
     )
-    says = "preprocess: params.yaml: plot.patience: 'never': should be a valid integer\n"
+    says = "preprocess_classifier: params.yaml: plot.patience: 'never': should be a valid integer\n"
     assert (stage.returncode, stage.stdout, stage.stderr) == (1, "", says)
-    assert sorted(path.name for path in tmp_path.rglob("*")) == [".preprocess.lock", "data", "params.yaml"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".preprocess_classifier.lock", "data", "params.yaml"]

@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.params import Preprocess
 from pipeline.pictures import Reject, Sample, decode, prepare
 from pipeline.stage import InputError
 from tests.hostile.files import declaring, jpeg_of_scans
 from tests.petsbuilder import encode, trimap
 
-# The keys that matter here are the sizes: they differ, so that no array can have the other's.
-PARAMS = Preprocess(segmenter_size=16, classifier_size=24, validation_fraction=0.5, max_reject_fraction=0.0, seed=0)
+SIZE = 16  # pixels
 ORANGE = (240, 120, 0)
 
 
@@ -36,14 +34,14 @@ def as_mpo(jpeg: bytes) -> bytes:
 
 
 def prepared(picture: bytes, mask: bytes | None = None) -> Sample:
-    sample = prepare("boxer_1", picture, mask, PARAMS)
+    sample = prepare("boxer_1", picture, mask, SIZE)
     assert isinstance(sample, Sample), sample
     return sample
 
 
 def mask_error(picture: Image.Image, mask: bytes) -> str:
     with pytest.raises(InputError) as caught:
-        prepare("boxer_1", encode(picture), mask, PARAMS)
+        prepare("boxer_1", encode(picture), mask, SIZE)
     return str(caught.value)
 
 
@@ -64,9 +62,9 @@ def mask_error(picture: Image.Image, mask: bytes) -> str:
     ids=lambda value: value.mode if isinstance(value, Image.Image) else None,
 )
 def test_every_kind_of_picture_becomes_rgb_by_its_content(picture, file_format, colour):
-    image = prepared(encode(picture, file_format)).classifier_image
+    image = prepared(encode(picture, file_format)).image
     assert image.dtype == np.uint8
-    assert image.shape == (24, 24, 3)
+    assert image.shape == (16, 16, 3)
     assert np.abs(image.astype(int) - colour).max() <= 3  # JPEG is not exact
 
 
@@ -88,9 +86,9 @@ def test_the_digest_is_the_sha256_of_the_file_not_of_the_pixels():
     ids=["empty", "web page", "a format that Pets has not", "JPEG cut in its pixels", "in its header", "PNG cut"],
 )
 def test_an_unreadable_picture_is_a_reject_with_the_same_reason_every_time(data, reason):
-    reject = prepare("boxer_1", data, None, PARAMS)
+    reject = prepare("boxer_1", data, None, SIZE)
     assert isinstance(reject, Reject)
-    assert reject == prepare("boxer_1", data, None, PARAMS)
+    assert reject == prepare("boxer_1", data, None, SIZE)
     assert re.fullmatch(rf"{reason}( \(\d+ bytes not processed\))?", reject.reason)  # no memory address
 
 
@@ -98,7 +96,7 @@ def test_an_unreadable_picture_is_a_reject_with_the_same_reason_every_time(data,
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "JPEG"])
 @pytest.mark.parametrize(("width", "height"), [(50_000, 50_000), (12_500, 2_001)])
 def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(file_format, width, height):
-    reject = prepare("boxer_1", declaring(file_format, width, height), None, PARAMS)
+    reject = prepare("boxer_1", declaring(file_format, width, height), None, SIZE)
     # Had its pixels been read, the reason would be that they are truncated.
     allowed = "allowed: 25,000,000, and 65,535 on a side"
     assert reject == Reject("boxer_1", f"declares {width} x {height} pixels; {allowed}")
@@ -106,25 +104,25 @@ def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(file_
 
 @pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
 def test_so_is_a_picture_of_few_pixels_all_in_one_row_or_column(size):
-    reason = prepare("boxer_1", declaring("PNG", *size), None, PARAMS).reason
+    reason = prepare("boxer_1", declaring("PNG", *size), None, SIZE).reason
     assert reason.startswith(f"declares {size[0]} x {size[1]} pixels; allowed: ")
 
 
 def test_a_picture_just_under_the_limit_is_not_rejected_for_its_size():
-    assert "truncated" in prepare("boxer_1", declaring("PNG", 12_500, 2_000), None, PARAMS).reason
+    assert "truncated" in prepare("boxer_1", declaring("PNG", 12_500, 2_000), None, SIZE).reason
 
 
 @pytest.mark.parametrize("marked", [bytes, as_mpo], ids=["JPEG", "MPO"])
 def test_a_progressive_jpeg_is_rejected_when_its_scans_go_over_too_many_pixels(marked):
     assert prepared(marked(jpeg_of_scans(2400, "L", (1000, 1000))))
-    reject = prepare("boxer_1", marked(jpeg_of_scans(2500, "L", (1000, 1000))), None, PARAMS)
+    reject = prepare("boxer_1", marked(jpeg_of_scans(2500, "L", (1000, 1000))), None, SIZE)
     # Pillow writes six scans of a grey picture.
     says = "declares 1000 x 1000 pixels in 2506 scans; allowed: 2500 scans of that size"
     assert reject == Reject("boxer_1", says)
 
 
 def test_an_unreadable_trimap_rejects_its_picture_and_says_so():
-    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), b"text", PARAMS)
+    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), b"text", SIZE)
     assert reject == Reject("boxer_1", "trimap: cannot identify image file")
 
 
@@ -155,7 +153,7 @@ def test_the_size_of_a_trimap_is_checked_before_its_pixels_are_read(size):
 
 
 def test_a_trimap_of_the_right_size_with_truncated_pixels_rejects_its_picture():
-    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), declaring("PNG", 8, 8), PARAMS)
+    reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), declaring("PNG", 8, 8), SIZE)
     assert isinstance(reject, Reject)
     assert re.match("trimap: .*truncated", reject.reason)
 
@@ -166,18 +164,15 @@ def test_a_trimap_in_colour_or_with_alpha_is_an_error_that_names_its_mode(mode, 
     assert error == f"trimaps/boxer_1.png: mode {mode}; allowed: one channel"
 
 
-def test_a_picture_without_a_trimap_has_only_the_classifiers_array():
-    sample = prepared(encode(solid("RGB", ORANGE)))
-    assert sample.classifier_image.shape == (24, 24, 3)
-    assert (sample.segmenter_image, sample.mask) == (None, None)
+def test_a_picture_without_a_trimap_has_no_mask():
+    assert prepared(encode(solid("RGB", ORANGE))).mask is None
 
 
 def test_a_fine_checkerboard_becomes_grey_in_the_pictures_and_stays_two_classes_in_the_mask():
     checkers = np.indices((96, 96)).sum(0) % 2
     picture = Image.fromarray((255 * checkers).astype(np.uint8))
     sample = prepared(encode(picture), trimap((1 + 2 * checkers).tolist()))  # the classes 0 and 2
-    for image in (sample.classifier_image, sample.segmenter_image):
-        assert np.abs(image.astype(float) - 127.5).max() < 10
+    assert np.abs(sample.image.astype(float) - 127.5).max() < 10
     assert set(np.unique(sample.mask)) <= {0, 2}
 
 
@@ -187,11 +182,9 @@ def test_picture_and_mask_keep_their_corners_and_lose_their_aspect_ratio():
     classes = np.full((40, 80), 2)
     classes[:20, :40] = 1
     sample = prepared(encode(Image.fromarray(picture)), trimap(classes.tolist()))
-    for image in (sample.classifier_image, sample.segmenter_image):
-        middle = len(image) // 2
-        assert (image[: middle - 1, : middle - 1] == ORANGE).all()
-        assert (image[middle + 1 :] == 0).all()
-        assert (image[:, middle + 1 :] == 0).all()
+    assert (sample.image[:7, :7] == ORANGE).all()
+    assert (sample.image[9:] == 0).all()
+    assert (sample.image[:, 9:] == 0).all()
     assert (sample.mask == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
 
 

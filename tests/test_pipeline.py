@@ -19,15 +19,24 @@ from tests.project import REPOSITORY, finished_runs, run_in
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
 KEYS = [(section, key) for section, keys in PARAMS.items() for key in keys]
+SHARED = ("validation_fraction", "max_reject_fraction", "seed")
 DEPENDENT = {  # what runs after a stage because of it
-    "download": ["preprocess", *(f"{verb}_{task}" for verb in ("train", "evaluate") for task in TASKS), "plot"],
-    "preprocess": [*(f"{verb}_{task}" for verb in ("train", "evaluate") for task in TASKS), "plot"],
+    "download": [*(f"{verb}_{task}" for verb in ("preprocess", "train", "evaluate") for task in TASKS), "plot"],
+    "preprocess_segmenter": ["train_segmenter", "evaluate_segmenter", "plot"],
+    "preprocess_classifier": ["train_classifier", "evaluate_classifier", "plot"],
     "train_segmenter": ["evaluate_segmenter", "plot"],
     "train_classifier": ["evaluate_classifier", "plot"],
     "evaluate_segmenter": [],
     "evaluate_classifier": [],
     "plot": [],
 }
+
+
+def stages_of(section: str, key: str) -> list[str]:
+    """Those that a parameter decides: the one of the section's name; the tasks share most of `preprocess`."""
+    if section != "preprocess":
+        return [section]
+    return [f"preprocess_{task}" for task in TASKS if key in (f"{task}_size", *SHARED)]
 
 
 def set_param(folder: Path, section: str, key: str, value: object) -> None:
@@ -74,7 +83,7 @@ def changed(repository: Path, edited):
 
 def test_every_stage_leaves_its_outputs_and_git_sees_only_what_belongs_to_it(repository: Path) -> None:
     tracked = run_in(repository, "git", "ls-files", "data", "dvc.lock").stdout.split()
-    names = ("classifier", "preprocess", "segmenter", "training")
+    names = ("classifier", "preprocess_classifier", "preprocess_segmenter", "segmenter", "training")
     assert tracked == [*(f"data/metrics/{name}.json" for name in names), "dvc.lock"]
     for stage in STAGES.values():
         for out in [*stage.get("outs", []), *(next(iter(metric)) for metric in stage.get("metrics", []))]:
@@ -93,18 +102,18 @@ def test_every_parameter_makes_its_own_stage_stale_and_what_depends_on_it(
     repository: Path, edited, monkeypatch: pytest.MonkeyPatch, section: str, key: str
 ) -> None:
     before = yaml.safe_load((repository / "params.yaml").read_text())[section][key]
-    edited(section, key, before + "x" if isinstance(before, str) else before + 1)
+    edited(section, key, before + "x" if isinstance(before, str) else int(before) + 1)
     monkeypatch.chdir(repository)
     with Repo() as repo:
-        assert list(repo.status()) == [section]  # its own, not yet what depends on it
-        (stage,) = repo.stage.collect(section)
-        dependent = networkx.ancestors(repo.index.graph, stage)  # DVC's arrows point to what a stage depends on
-        assert {found.name for found in dependent} == set(DEPENDENT[section])
+        assert set(repo.status()) == set(stages_of(section, key))  # its own, not yet what depends on it
+        for name in stages_of(section, key):
+            (stage,) = repo.stage.collect(name)
+            dependent = networkx.ancestors(repo.index.graph, stage)  # DVC's arrows point to what a stage depends on
+            assert {found.name for found in dependent} == set(DEPENDENT[name])
 
 
-def test_every_stage_has_a_section_and_every_section_a_stage() -> None:
-    assert set(STAGES) == set(PARAMS) == set(DEPENDENT)
-    assert all(stage["params"] == [name] for name, stage in STAGES.items())
+def test_every_stage_has_a_parameter_and_every_parameter_a_stage() -> None:
+    assert set(STAGES) == set(DEPENDENT) == {name for parameter in KEYS for name in stages_of(*parameter)}
 
 
 def test_a_changed_training_parameter_reruns_what_depends_on_it_and_back_nothing(repository: Path, changed) -> None:
@@ -167,9 +176,9 @@ def test_the_run_carries_what_dvc_lock_and_git_hold(repository: Path) -> None:
 
 
 def test_an_experiment_in_a_temporary_folder_runs_what_it_must_and_leaves_its_run_here(repository: Path) -> None:
-    change = "preprocess.segmenter_size=24"  # the classifier's pictures come out the same: it is not trained again
+    change = "preprocess.segmenter_size=24"  # of which nothing of the classifier depends
     done = run_in(repository, "dvc", "exp", "run", "--temp", "--name", "trial", "-S", change)
-    assert stages_run(done.stdout) == ["preprocess", "train_segmenter", "evaluate_segmenter", "plot"]
+    assert stages_run(done.stdout) == ["preprocess_segmenter", "train_segmenter", "evaluate_segmenter", "plot"]
     assert status(repository) == "", "the work tree is as it was"
 
     client = mlflow.MlflowClient(f"sqlite:///{repository / 'mlflow.db'}")

@@ -1,4 +1,4 @@
-"""The stage preprocess, end to end on the hand-built dataset."""
+"""The stages preprocess_TASK, end to end on the hand-built dataset."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from pipeline.preprocess import preprocess
-from pipeline.stage import InputError
-from tests.petsbuilder import CATS, DOGS, TEST, TRAINVAL, colour, encode, mask_class, picture, write_dataset
+from pipeline.stage import TASKS, InputError
+from tests.petsbuilder import CATS, DOGS, TEST, TRAINVAL, colour, encode, mask_class, picture, trimap, write_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -18,21 +18,21 @@ def workspace(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def samples(model: str = "classifier") -> pd.DataFrame:
-    return pd.read_csv(f"data/prepared/{model}/samples.csv")
+def samples(task: str = "classifier") -> pd.DataFrame:
+    return pd.read_csv(f"data/prepared/{task}/samples.csv")
 
 
-def stems_of(split: str, model: str = "classifier") -> set[str]:
-    frame = samples(model)
+def stems_of(split: str, task: str = "classifier") -> set[str]:
+    frame = samples(task)
     return set(frame["stem"][frame["split"] == split])
 
 
-def rejects() -> dict[str, str]:
-    return pd.read_csv("data/prepared/rejects.csv").set_index("stem")["reason"].to_dict()
+def rejects(task: str = "classifier") -> dict[str, str]:
+    return pd.read_csv(f"data/prepared/{task}/rejects.csv").set_index("stem")["reason"].to_dict()
 
 
-def metrics() -> dict:
-    return json.loads(Path("data/metrics/preprocess.json").read_text())
+def metrics(task: str = "classifier") -> dict:
+    return json.loads(Path(f"data/metrics/preprocess_{task}.json").read_text())
 
 
 def outputs() -> dict[str, bytes]:
@@ -42,12 +42,13 @@ def outputs() -> dict[str, bytes]:
 
 def preprocess_dataset(**changes) -> None:
     write_dataset(**changes)
-    preprocess()
+    for task in TASKS:
+        preprocess(task)
 
 
-def preprocess_error() -> str:
+def preprocess_error(task: str = "classifier") -> str:
     with pytest.raises(InputError) as caught:
-        preprocess()
+        preprocess(task)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -55,11 +56,11 @@ def preprocess_error() -> str:
 @pytest.mark.parametrize("order", [1, -1], ids=["archive sorted", "archive reversed"])
 def test_row_k_of_samples_describes_row_k_of_the_arrays(order):
     preprocess_dataset(order=order)
-    for model, size in (("classifier", 24), ("segmenter", 16)):
-        images = np.load(f"data/prepared/{model}/images.npy", mmap_mode="r")
+    for task, size in (("classifier", 24), ("segmenter", 16)):
+        images = np.load(f"data/prepared/{task}/images.npy", mmap_mode="r")
         assert (images.dtype, images.shape) == (np.uint8, (23, size, size, 3))
-        assert list(samples(model)["stem"]) == sorted(TRAINVAL + TEST)[::order]
-        for stem, image in zip(samples(model)["stem"], images, strict=True):
+        assert list(samples(task)["stem"]) == sorted(TRAINVAL + TEST)[::order]
+        for stem, image in zip(samples(task)["stem"], images, strict=True):
             assert (image == colour(stem)).all()
     masks = np.load("data/prepared/segmenter/masks.npy", mmap_mode="r")
     assert (masks.dtype, masks.shape) == (np.uint8, (23, 16, 16))
@@ -94,15 +95,33 @@ def test_a_picture_without_a_trimap_is_for_the_classifier_only_and_counted():
     assert stems_of("test", "segmenter") == {"american_bulldog_101", "american_bulldog_102"}
     arrays = ("classifier/images", "segmenter/images", "segmenter/masks")
     assert [len(np.load(f"data/prepared/{name}.npy")) for name in arrays] == [23, 22, 22]
-    assert metrics()["without_mask"] == 1
+    assert (metrics("classifier")["pictures"]["test"], metrics("segmenter")["pictures"]["test"]) == (3, 2)
+    assert rejects("segmenter") == {}
+
+
+def test_the_classifier_looks_at_no_trimap():
+    write_dataset(trimaps={"Abyssinian_101": b"text", "Abyssinian_1": trimap([[9]])})
+    preprocess("classifier")
+    assert len(samples()) == 23
+    assert preprocess_error("segmenter") == "trimaps/Abyssinian_1.png: 1 x 1 pixels, its picture 4 x 3"
+
+
+@pytest.mark.parametrize(("task", "other"), [TASKS, TASKS[::-1]])
+def test_a_task_leaves_the_other_ones_pictures_alone(task, other):
+    write_dataset()
+    preprocess(other)
+    before = outputs()
+    preprocess(task)
+    assert {path: outputs()[path] for path in before} == before
 
 
 def test_unreadable_and_absent_pictures_go_to_the_rejects_with_the_reason():
     preprocess_dataset(pictures={"Abyssinian_3": b"text", "american_bulldog_101": None}, max_reject_fraction=0.1)
     assert rejects() == {"Abyssinian_3": "cannot identify image file", "american_bulldog_101": "not in images.tar.gz"}
-    for model in ("classifier", "segmenter"):
-        assert not {"Abyssinian_3", "american_bulldog_101"} & set(samples(model)["stem"])
-        assert len(np.load(f"data/prepared/{model}/images.npy")) == 21
+    for task in TASKS:
+        assert rejects(task) == rejects()
+        assert not {"Abyssinian_3", "american_bulldog_101"} & set(samples(task)["stem"])
+        assert len(np.load(f"data/prepared/{task}/images.npy")) == 21
 
 
 def test_pictures_in_no_list_are_left_out_and_are_no_rejects():
@@ -127,7 +146,7 @@ def test_a_training_picture_that_is_also_a_test_picture_is_kept_out_of_training_
     assert stems_of("duplicate") == stems_of("duplicate", "segmenter") == {train}
     assert stems_of("test") == set(TEST)
     assert len(samples()) == len(np.load("data/prepared/classifier/images.npy")) == 23  # the rows still match
-    assert capsys.readouterr().out.count(f"{train} is byte-identical") == 1
+    assert capsys.readouterr().out.count(f"{train} is byte-identical") == 2  # for each task
     assert metrics()["duplicates"] == 1
     assert metrics()["breed"]["Abyssinian"] == 10  # of 11
 
@@ -151,16 +170,21 @@ def test_the_metrics_count_what_is_used():
     train_cat = min(stems_of("train") & set(CATS))
     preprocess_dataset(
         pictures={train_cat: picture("Abyssinian_101"), "american_bulldog_101": b"text"},
-        trimaps={"Abyssinian_101": None, train_cat: None},  # of which one is used
+        trimaps={"Abyssinian_101": None},
         max_reject_fraction=0.1,
     )
-    assert metrics() == {
+    assert metrics("classifier") == {
         "pictures": {"test": 2, "train": 15, "validation": 4},  # of 3, 16 and 4: a reject, a duplicate
-        "masks": {"test": 1, "train": 15, "validation": 4},
         "species": {"cat": 10, "dog": 11},  # of 11 and 12
         "breed": {"Abyssinian": 10, "american_bulldog": 11},
-        "without_mask": 1,
         "duplicates": 1,
+        "rejects": 1,
+    }
+    assert metrics("segmenter") == {  # which does not see Abyssinian_101: its copy stays
+        "pictures": {"test": 1, "train": 16, "validation": 4},
+        "species": {"cat": 10, "dog": 11},
+        "breed": {"Abyssinian": 10, "american_bulldog": 11},
+        "duplicates": 0,
         "rejects": 1,
     }
 
@@ -175,14 +199,15 @@ def test_the_outputs_are_the_same_bytes_on_every_run_and_any_number_of_cores(mon
     found = []
     for cores in (1, 8, 8):
         monkeypatch.setattr("pipeline.preprocess.cpu_count", lambda cores=cores: cores)
-        preprocess()
+        for task in TASKS:
+            preprocess(task)
         found.append(outputs())
-    assert len(found[0]) == 7  # three arrays, two samples.csv, rejects.csv, the metrics
+    assert len(found[0]) == 9  # three arrays; samples.csv, rejects.csv and the metrics for each task
     assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(
-    ("split", "model", "changes"),
+    ("split", "task", "changes"),
     [
         ("test", "classifier", {"test": []}),
         ("train", "classifier", {"trainval": []}),
@@ -193,12 +218,12 @@ def test_the_outputs_are_the_same_bytes_on_every_run_and_any_number_of_cores(mon
         ("test", "classifier", {"pictures": dict.fromkeys(TEST), "max_reject_fraction": 1.0}),
     ],
 )
-def test_a_model_with_nothing_to_learn_or_to_be_measured_on_is_an_error(split, model, changes):
+def test_a_model_with_nothing_to_learn_or_to_be_measured_on_is_an_error(split, task, changes):
     write_dataset(**changes)
     fraction = f" (preprocess.validation_fraction is {changes.get('validation_fraction', 0.2)})"
     hint = "" if split == "test" else fraction  # the test pictures are listed, not drawn
-    assert preprocess_error() == f"no {split} pictures for the {model}; allowed: at least one{hint}"
-    assert not Path("data/metrics/preprocess.json").exists()
+    assert preprocess_error(task) == f"no {split} pictures for the {task}; allowed: at least one{hint}"
+    assert not Path(f"data/metrics/preprocess_{task}.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -214,4 +239,4 @@ def test_a_model_with_nothing_to_learn_or_to_be_measured_on_is_an_error(split, m
 def test_a_classifier_that_would_not_see_one_of_the_species_is_an_error(changes, split, found):
     write_dataset(**changes)
     assert preprocess_error() == f"only {found} among the {split} pictures; allowed: cats and dogs"
-    assert not Path("data/metrics/preprocess.json").exists()
+    assert not Path("data/metrics/preprocess_classifier.json").exists()

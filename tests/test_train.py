@@ -137,5 +137,7 @@ def test_a_wrong_or_missing_task_is_one_line_before_any_work(
 
 def test_data_that_is_not_there_is_one_line_and_no_run(prepared: Path, sigterm: None) -> None:
     Path("data/prepared/classifier/images.npy").unlink()
-    with pytest.raises(SystemExit, match=r"^train_classifier: data/prepared/classifier: .*`dvc repro preprocess`"):
+    with pytest.raises(
+        SystemExit, match=r"^train_classifier: data/prepared/classifier: .*`dvc repro preprocess_classifier`"
+    ):
         run(train, "classifier")

@@ -109,7 +109,7 @@ def test_official_archives_that_dvc_has_no_more_come_from_where_the_download_get
     ("name", "line"),
     [
         ("v7", "v7: no commit, branch, tag or experiment of this repository"),
-        ("HEAD~1", "HEAD~1: no dvc.lock with download, preprocess, train_segmenter, train_classifier, "),
+        ("HEAD~1", "HEAD~1: no dvc.lock with download, preprocess_segmenter, preprocess_classifier, train_segmenter, "),
     ],
 )
 def test_a_revision_without_outputs_is_one_line(head, name, line):

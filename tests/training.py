@@ -78,7 +78,7 @@ def lock_outputs() -> None:
     paths = ["data/models/classifier.keras", "data/history/classifier.csv"]
     data = {"path": "data/prepared/classifier", "md5": content_md5(Path("data/prepared/classifier"))}
     stages = {
-        "preprocess": {"params": {"params.yaml": {"preprocess": {"classifier_size": 16}}}, "outs": [data]},
+        "preprocess_classifier": {"params": {"params.yaml": {"preprocess.classifier_size": 16}}, "outs": [data]},
         "train_classifier": {
             "params": {"params.yaml": {"train_classifier": params["train_classifier"]}},
             "deps": [data],

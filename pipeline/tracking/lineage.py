@@ -68,14 +68,14 @@ def training_in_lock(task: str, stages: dict[str, Any]) -> Training | None:
 
 
 def _training(task: str, section: str, stages: dict[str, Any]) -> Training | None:
-    stage, prepared = stages[section], {entry["path"]: entry["md5"] for entry in stages["preprocess"]["outs"]}
+    stage, before = stages[section], stages[f"preprocess_{task}"]
     params = stage["params"]["params.yaml"][section]
     with suppress(ValidationError):  # an older revision may have had other parameters
         params = Params.model_fields[section].annotation.model_validate(params).model_dump()
-    size = stages["preprocess"]["params"]["params.yaml"]["preprocess"][f"{task}_size"]
+    size = before["params"]["params.yaml"][f"preprocess.{task}_size"]
     paths, md5 = files(task), {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
     data = str(paths["data_md5"])
-    if prepared.get(data) != md5[data]:
+    if md5[data] not in (entry["md5"] for entry in before["outs"]):
         return None
     return Training(task, params | {"image_size": size}, md5[data], {name: md5[str(paths[name])] for name in OUTPUTS})
 

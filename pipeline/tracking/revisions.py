@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -59,11 +61,12 @@ def is_unedited(revision: Revision, task: str) -> bool:
     with suppress(YAMLFileCorruptedError, KeyError):  # KeyError: a stage that is in only one of the two
         text = dumps_yaml(parse_yaml(_file_at(revision, "params.yaml"), "params.yaml"))
         params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
-        for name in ("download", "preprocess", f"train_{task}"):
+        for name in ("download", f"preprocess_{task}", f"train_{task}"):
             stage = revision.stages[name]
             code = {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}
             found = {path: hashlib.md5(_file_at(revision, path).encode()).hexdigest() for path in code}
-            if (code, stage["params"]["params.yaml"][name]) != (found, params[name]):
+            locked = stage["params"]["params.yaml"]
+            if (code, locked) != (found, {key: reduce(getitem, key.split("."), params) for key in locked}):
                 return False
         return True
     return False

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.preprocess import preprocess
-from pipeline.stage import METRICS, PREPARED, RAW, InputError
+from pipeline.stage import METRICS, PREPARED, RAW, TASKS, InputError
 from tests.hostile.files import entry, tar
 from tests.petsbuilder import IDS, picture, trimap, write_dataset
 
@@ -80,7 +80,8 @@ def _ending() -> str:
     refusal, printed = None, io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            preprocess()
+            for task in TASKS:
+                preprocess(task)
     except InputError as error:
         refusal = str(error)
     assert printed.getvalue().isascii()  # whatever the locale, it can be printed
@@ -96,5 +97,5 @@ def _check_outputs() -> None:
     for model, arrays in {"classifier": ["images"], "segmenter": ["images", "masks"]}.items():
         rows = len(pd.read_csv(PREPARED / model / "samples.csv"))
         assert all(len(np.load(PREPARED / model / f"{array}.npy", mmap_mode="r")) == rows for array in arrays)
+        assert all(reason.isprintable() for reason in pd.read_csv(PREPARED / model / "rejects.csv")["reason"])
     assert np.load(PREPARED / "segmenter/masks.npy").max() <= 2
-    assert all(reason.isprintable() for reason in pd.read_csv(PREPARED / "rejects.csv")["reason"])
