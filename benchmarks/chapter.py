@@ -5,6 +5,7 @@ Every picture is read with Keras' `load_img` into one float32 array; `fit` takes
 Source: F. Chollet, Deep Learning with Python, 2nd edition, chapter 9.
 """
 
+import tarfile
 from pathlib import Path
 
 import keras
@@ -13,8 +14,16 @@ import pandas as pd
 
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train
+from pipeline.stage import RAW
 
 LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
+
+
+def unpack(folder: Path) -> None:
+    """Unpack the two archives there, as the chapter has its reader do."""
+    for name in ("images", "annotations"):
+        with tarfile.open(RAW / f"{name}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
 
 
 def load_pictures(folder: Path, stems: list[str], size: int) -> np.ndarray:

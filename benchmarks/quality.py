@@ -8,8 +8,6 @@ there stays.
 """
 
 import argparse
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,6 +16,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.chapter import compiled
+from benchmarks.measure import RESULTS, in_process
+from benchmarks.training import Clock
 from pipeline import metrics
 from pipeline.checkpoint import TrainingState
 from pipeline.dataset import Dataset, load_dataset
@@ -27,21 +27,12 @@ from pipeline.stage import TASKS
 from pipeline.train import fit, new_models
 from pipeline.twin import is_augmented
 
-RESULTS = Path(__file__).with_name("results")
-
-
-class Untracked:
-    """A run that nobody tracks."""
-
-    def log_later(self, history: list[dict[str, float]]) -> None:
-        pass
-
 
 def train_fast(task: str, data: Dataset, params: Train, folder: Path) -> tuple[keras.Model, pd.DataFrame]:
     """The best checkpoint of the stage train, and its history."""
     (model, twin), state = new_models(task, params, data.image_size), TrainingState(folder / "state.npz", params.epochs)
     state.restore(twin)
-    fit(twin, is_augmented(model), data, params, state, Untracked())
+    fit(twin, is_augmented(model), data, params, state, Clock())
     model.set_weights(state.best)
     return model, pd.DataFrame(state.history)
 
@@ -115,9 +106,7 @@ def main() -> None:
         for way in arguments.ways:
             if (way, seed, arguments.epochs) in done:
                 continue
-            spawn = multiprocessing.get_context("spawn")  # what TensorFlow once set stays: a fresh process for each
-            with ProcessPoolExecutor(1, mp_context=spawn) as process:
-                rows.append(process.submit(train_once, arguments.task, way, seed, arguments.epochs).result())
+            rows.append(in_process(train_once, arguments.task, way, seed, arguments.epochs))
             pd.DataFrame(rows).to_csv(path, index=False)
             print(rows[-1], flush=True)
 

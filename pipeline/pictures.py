@@ -46,7 +46,8 @@ def decode(data: bytes) -> Image.Image:
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, scans=data.count(START_OF_SCAN) if picture.format in JPEGS else 1)
-            return picture.convert("RGB")
+            picture.load()
+            return picture if picture.mode == "RGB" else picture.convert("RGB")
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
         raise ValueError(_one_line(error)) from None
 

@@ -170,7 +170,7 @@ def test_two_selected_runs_are_compared_by_the_parameters_that_differ(page: Page
     page.get_by_role("button", name="Compare").last.click()
     expect(page.get_by_role("heading", name="Comparing 2 Runs from 1 Experiment")).to_be_visible()
     parameters = page.get_by_role("table").filter(has_text="batch_size")
-    expect(parameters.get_by_role("row")).to_have_count(6)
+    expect(parameters.get_by_role("row")).to_have_count(9)
     page.get_by_role("switch").first.click()
     parameters = page.get_by_role("table").filter(has_text="learning_rate")
     expect(parameters.get_by_role("row")).to_have_text(["learning_rate0.250.001"])

@@ -7,11 +7,12 @@ import mlflow
 import pandas as pd
 import pytest
 
+from pipeline.devices import device
 from pipeline.evaluate import evaluate
 from pipeline.params import load_params
 from pipeline.stage import TASKS, content_md5
 from pipeline.tracking.search import search
-from pipeline.train import device, train
+from pipeline.train import train
 from tests.petsbuilder import picture
 from tests.project import commit_all, run_in, tiny, write_params
 from tests.training import contradict_training, lock_outputs, logged, only_run, runs
@@ -47,7 +48,7 @@ def test_one_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Pat
     }
     for name, path in paths.items():
         assert run.data.tags[f"{name}_md5"] == content_md5(Path(path))
-    assert (run.data.tags["origin"], run.data.tags["device"]) == ("python -m pipeline.train", device())
+    assert (run.data.tags["origin"], run.data.tags["device"]) == ("python -m pipeline.train", device("mixed"))
 
     metrics = pd.read_json(f"data/metrics/{task}.json", typ="series", precise_float=True)
     assert {name: run.data.metrics[f"test_{name}"] for name in metrics.index} == dict(metrics), "to the last digit"

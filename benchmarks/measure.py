@@ -1,0 +1,65 @@
+"""Ways to the same end, side by side in one run: in processes of their own, in turn, medians and spread."""
+
+import multiprocessing
+import platform
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from joblib import cpu_count
+
+RESULTS = Path(__file__).with_name("results")
+
+
+def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a module's function returns in a fresh process: what TensorFlow once set stays."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def side_by_side(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """What each way gives in each round; the ways take turns, so that a slower minute hits all of them."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for k in range(rounds):
+        for name, way in ways.items():
+            found[name].append(way())
+            print(f"round {k + 1} of {rounds}: {name}: {found[name][-1]:.4g}", file=sys.stderr, flush=True)
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the least and the most."""
+    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+
+
+def ratios(one: list[float], other: list[float]) -> list[float]:
+    """Of each round, so that what slows both is not seen."""
+    return [a / b for a, b in zip(one, other, strict=True)]
+
+
+def peak_memory() -> float:
+    """Of this process so far, in MiB: what it holds, without the files that it has read."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def write_table(name: str, rows: list[dict[str, str]]) -> None:
+    """Print the rows as a table, under the machine and the versions, and write them to benchmarks/results/NAME.md."""
+    table = pd.DataFrame(rows).to_markdown(index=False)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(f"{machine()}\n\n{table}\n")
+    print(f"{machine()}\n\n{table}", flush=True)
+
+
+def machine() -> str:
+    """The processor, its cores, and the versions that matter."""
+    model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "pillow"))
+    return (
+        f"{cpu_count()} cores of {(model or [platform.machine()])[0]}, Python {platform.python_version()}, {libraries}"
+    )

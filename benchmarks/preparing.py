@@ -1,0 +1,132 @@
+"""How fast pictures are prepared: against decoding and resizing alone, and against the chapter's loading loop.
+
+    python -m benchmarks.preparing [--rounds 5]       three minutes on 2 cores
+
+Needs data/raw of the published pictures. Of them those count that have the published size (about 500 x 375), each many
+times under other names, so that a measurement takes seconds. Decoding and resizing alone is from memory, on all cores,
+in each library that antialiases; the chapter's loop reads unpacked files.
+"""
+
+import argparse
+import contextlib
+import io
+import tarfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from joblib import cpu_count
+from PIL import Image
+
+from benchmarks import chapter
+from benchmarks.measure import ratios, side_by_side, spread, write_table
+from pipeline.archives import read_annotations, read_pictures
+from pipeline.params import load_params
+from pipeline.pictures import decode, resized
+from pipeline.preprocess import preprocess
+from pipeline.stage import RAW
+
+PICTURES = 3000
+REDUCED = (224, 224)  # what the mirror's other pictures were reduced to, the aspect ratio not kept
+SIZE = load_params().preprocess.classifier_size
+
+
+def published() -> list[bytes]:
+    """The JPEG files of the published size."""
+    stems = set(read_annotations(RAW / "annotations.tar.gz").listed["stem"])
+    pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
+    return [data for data in pictures if data.startswith(b"\xff\xd8") and decode(data).size != REDUCED]
+
+
+def write_project(pictures: list[bytes], folder: Path) -> None:
+    """Two archives of the pictures, half of them cats, half test pictures; params.yaml; and the pictures unpacked."""
+    lists = {"trainval": [], "test": []}
+    (folder / RAW).mkdir(parents=True)
+    (folder / "images").mkdir()
+    with tarfile.open(folder / RAW / "images.tar.gz", "w:gz") as archive:
+        for k, data in enumerate(pictures):
+            species = 1 + k % 2
+            lists["trainval" if k % 4 < 2 else "test"].append(f"breed_{k} 1 {species} 1\n")
+            member = tarfile.TarInfo(f"images/breed_{k}.jpg")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+            (folder / f"images/breed_{k}.jpg").write_bytes(data)
+    with tarfile.open(folder / RAW / "annotations.tar.gz", "w:gz") as archive:
+        for name, lines in lists.items():
+            data = "".join(lines).encode()
+            member = tarfile.TarInfo(f"annotations/{name}.txt")
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    (folder / "params.yaml").write_text(Path("params.yaml").read_text())
+
+
+def by_pillow(data: bytes) -> np.ndarray:
+    return resized(Image.open(io.BytesIO(data)).convert("RGB"), SIZE)
+
+
+def by_opencv(data: bytes) -> np.ndarray:
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.resize(cv2.imdecode(np.frombuffer(data, np.uint8), flags), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+
+
+def alone(way: Callable[[bytes], np.ndarray], pictures: list[bytes]) -> float:
+    """Pictures per second on all cores."""
+    started = time.perf_counter()
+    with ThreadPoolExecutor(cpu_count()) as pool:
+        for _ in pool.map(way, pictures):
+            pass
+    return len(pictures) / (time.perf_counter() - started)
+
+
+def by_stage(pictures: list[bytes]) -> float:
+    """The whole stage, but for its start."""
+    started = time.perf_counter()
+    preprocess("classifier")
+    return len(pictures) / (time.perf_counter() - started)
+
+
+def by_chapter(pictures: list[bytes]) -> float:
+    started = time.perf_counter()
+    chapter.load_pictures(Path(), [f"breed_{k}" for k in range(len(pictures))], SIZE)
+    return len(pictures) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.preparing")
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    found = published()
+    # Some bytes behind each make them differ: copies would be kept out of training, with a line for each.
+    pictures = [found[k % len(found)] + k.to_bytes(4) for k in range(PICTURES)]
+    ways = {
+        "Pillow alone": partial(alone, by_pillow, pictures),
+        "OpenCV alone": partial(alone, by_opencv, pictures),
+        "the chapter's loop": partial(by_chapter, pictures),
+    }
+    with TemporaryDirectory() as folder:
+        write_project(pictures, Path(folder))
+        with contextlib.chdir(folder):
+            speeds = side_by_side({"stage": partial(by_stage, pictures)} | ways, rounds)
+    goals = {"Pillow alone": "0.8", "OpenCV alone": "0.8", "the chapter's loop": "2.5"}
+    write_table(
+        "preparing",
+        [
+            {
+                "what": f"preprocess, pictures/s, {len(found)} of the published size",
+                "here": spread(speeds["stage"]),
+                "there": f"{name}: {spread(speeds[name])}",
+                "ratio": spread(ratios(speeds["stage"], speeds[name])),
+                "goal": goals[name],
+            }
+            for name in ways
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()
