@@ -27,7 +27,7 @@ from benchmarks import chapter
 from benchmarks.measure import ratios, side_by_side, spread, write_table
 from pipeline.archives import read_annotations, read_pictures
 from pipeline.params import load_params
-from pipeline.pictures import decode, resized
+from pipeline.pictures import size_of
 from pipeline.preprocess import preprocess
 from pipeline.stage import RAW
 
@@ -40,7 +40,7 @@ def published() -> list[bytes]:
     """The JPEG files of the published size."""
     stems = set(read_annotations(RAW / "annotations.tar.gz").listed["stem"])
     pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
-    return [data for data in pictures if data.startswith(b"\xff\xd8") and decode(data).size != REDUCED]
+    return [data for data in pictures if data.startswith(b"\xff\xd8") and size_of(data) != REDUCED]
 
 
 def write_project(pictures: list[bytes], folder: Path) -> None:
@@ -66,7 +66,9 @@ def write_project(pictures: list[bytes], folder: Path) -> None:
 
 
 def by_pillow(data: bytes) -> np.ndarray:
-    return resized(Image.open(io.BytesIO(data)).convert("RGB"), SIZE)
+    picture = Image.open(io.BytesIO(data))
+    picture.draft("RGB", (SIZE, SIZE))
+    return np.asarray(picture.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
 
 
 def by_opencv(data: bytes) -> np.ndarray:

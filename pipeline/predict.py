@@ -10,7 +10,8 @@ Writes  DIR/NAME-overlay.png   with --out: the picture at its own size, foregrou
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -19,7 +20,7 @@ from PIL import Image
 
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import overlay
-from pipeline.pictures import FORMATS, MAX_FILE_BYTES, decode, resized
+from pipeline.pictures import FORMATS, MAX_FILE_BYTES, decode, size_of, square
 from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
 
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
@@ -35,18 +36,22 @@ def dog_probabilities(classifier: keras.Model, images: np.ndarray) -> np.ndarray
     return classifier.predict_on_batch(images)[:, 0]
 
 
-def picture_of(data: bytes, name: str) -> Image.Image:
-    """A file's content as RGB. Raises InputError with the name if it is no readable picture."""
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Within: a file that is no readable picture is an InputError with this name."""
     try:
-        return decode(data)
+        yield
     except ValueError as error:
         raise InputError(f"{name}: not a readable picture: {error}; allowed: {', '.join(FORMATS)}") from None
 
 
-def segment(segmenter: keras.Model, picture: Image.Image) -> np.ndarray:
-    """The class of each pixel of an RGB picture at its own size: uint8 (height, width)."""
-    (mask,) = predict_masks(segmenter, resized(picture, segmenter.input_shape[1])[None])
-    return np.asarray(Image.fromarray(mask).resize(picture.size, Image.Resampling.NEAREST))
+def segment(segmenter: keras.Model, picture: bytes) -> np.ndarray:
+    """The class of each pixel of a picture's file at its own size: uint8 (height, width).
+
+    Raises ValueError if it is unreadable.
+    """
+    (mask,) = predict_masks(segmenter, square(picture, segmenter.input_shape[1])[None])
+    return np.asarray(Image.fromarray(mask).resize(size_of(picture), Image.Resampling.NEAREST))
 
 
 def areas(mask: np.ndarray) -> dict[str, float]:
@@ -54,9 +59,12 @@ def areas(mask: np.ndarray) -> dict[str, float]:
     return {name: float((mask == k).mean()) for k, name in enumerate(CLASSES)}
 
 
-def classify(classifier: keras.Model, picture: Image.Image) -> tuple[str, float]:
-    """What an RGB picture shows, "cat" or "dog", and the probability of that, 0.5 to 1."""
-    (dog,) = dog_probabilities(classifier, resized(picture, classifier.input_shape[1])[None]).tolist()
+def classify(classifier: keras.Model, picture: bytes) -> tuple[str, float]:
+    """What a picture's file shows, "cat" or "dog", and the probability of that, 0.5 to 1.
+
+    Raises ValueError if it is unreadable.
+    """
+    (dog,) = dog_probabilities(classifier, square(picture, classifier.input_shape[1])[None]).tolist()
     return (SPECIES[1], dog) if dog >= DOG_FROM else (SPECIES[0], 1 - dog)
 
 
@@ -80,8 +88,8 @@ def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
     return paths
 
 
-def open_picture(path: Path) -> Image.Image:
-    """Raises InputError for a file that is missing, too large, or no readable picture."""
+def read_picture(path: Path) -> bytes:
+    """Raises InputError for a file that is missing or too large."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
@@ -89,7 +97,7 @@ def open_picture(path: Path) -> Image.Image:
         raise InputError(f"{path}: {error.strerror}") from None
     if len(data) > MAX_FILE_BYTES:
         raise InputError(f"{path}: more than {MAX_FILE_BYTES} bytes; allowed: that many")
-    return picture_of(data, str(path))
+    return data
 
 
 def predict(pictures: Sequence[Path], out: Path | None) -> bool:
@@ -103,18 +111,19 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     all_read = True
     for path, target in zip(pictures, targets, strict=True):
         try:
-            picture = open_picture(path)
+            picture = read_picture(path)
+            with reading(str(path)):
+                (species, probability), mask = classify(classifier, picture), segment(segmenter, picture)
         except InputError as error:
             print(f"predict: {error}", file=sys.stderr)
             all_read = False
             continue
-        (species, probability), mask = classify(classifier, picture), segment(segmenter, picture)
         shares = ", ".join(f"{label} {100 * share:.1f} %" for label, share in areas(mask).items())
         written = ""
         if target:
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                overlay(picture, mask).save(target)
+                overlay(decode(picture), mask).save(target)
             written = f"; {target}"
         print(f"{path}: {species} {probability:.3f}; {shares}{written}", flush=True)
     return all_read

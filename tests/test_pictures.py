@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.pictures import Reject, Sample, decode, prepare
+from pipeline.pictures import Reject, Sample, decode, prepare, size_of, square
 from pipeline.stage import InputError
 from tests.hostile.files import declaring, jpeg_of_scans
 from tests.petsbuilder import encode, trimap
@@ -186,6 +186,21 @@ def test_picture_and_mask_keep_their_corners_and_lose_their_aspect_ratio():
     assert (sample.image[9:] == 0).all()
     assert (sample.image[:, 9:] == 0).all()
     assert (sample.mask == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
+
+
+@pytest.mark.parametrize(
+    ("at_least", "size"), [(101, (400, 200)), (100, (200, 100)), (51, (200, 100)), (25, (50, 25)), (10, (50, 25))]
+)
+def test_a_jpeg_is_decoded_at_a_reduced_size_that_leaves_enough_pixels(at_least, size):
+    jpeg, png = (encode(noise(400, 200), file_format) for file_format in ("JPEG", "PNG"))
+    assert decode(jpeg, at_least).size == size
+    assert (decode(png, at_least).size, size_of(jpeg)) == ((400, 200), (400, 200))
+
+
+def test_a_reduced_jpeg_becomes_nearly_what_the_whole_one_would():
+    jpeg = encode(noise(9, 6).resize((540, 360), Image.Resampling.BICUBIC), "JPEG")
+    whole = np.asarray(decode(jpeg).resize((180, 180), Image.Resampling.BILINEAR))
+    assert np.abs(square(jpeg, 180).astype(int) - whole).mean() < 1  # of 255
 
 
 def test_a_decoded_picture_outlives_its_file():

@@ -14,9 +14,10 @@ from PIL import Image
 from pipeline.archives import read_pictures
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import COLOURS
-from pipeline.pictures import decode, resized
+from pipeline.pictures import decode, square
 from pipeline.predict import areas, classify, main, overlay_names, predict_masks, segment
 from tests.colourmodels import RED, write_classifier, write_segmenter
+from tests.petsbuilder import encode
 from tests.project import run_in
 
 FOREGROUND, BACKGROUND, CONTOUR = ((red, 60, 90) for red in RED)
@@ -59,7 +60,7 @@ def run(
 def test_a_mask_has_the_pictures_own_size(workspace: Path) -> None:
     segmenter = load_checkpoint(Path("data/models/segmenter.keras"))
     for height in (4, 7):
-        mask = segment(segmenter, striped(FOREGROUND, CONTOUR, height=height))
+        mask = segment(segmenter, encode(striped(FOREGROUND, CONTOUR, height=height)))
         assert mask.dtype == np.uint8
         np.testing.assert_array_equal(mask, [[0, 0, 0, 2, 2, 2]] * height)
 
@@ -71,7 +72,7 @@ def test_the_areas_of_a_mask_are_shares_of_its_pixels() -> None:
 
 @pytest.mark.parametrize(("red", "expected"), [(64, ("cat", 0.75)), (128, ("dog", 0.5)), (192, ("dog", 0.75))])
 def test_the_probability_is_that_of_the_species_that_is_named(workspace: Path, red: int, expected: tuple) -> None:
-    picture = Image.new("RGB", (5, 3), (red, 0, 0))
+    picture = encode(Image.new("RGB", (5, 3), (red, 0, 0)))
     assert classify(load_checkpoint(Path("data/models/classifier.keras")), picture) == expected
 
 
@@ -178,7 +179,7 @@ def test_the_classifier_says_of_each_test_picture_what_evaluation_wrote(
 ) -> None:
     model = load_checkpoint(repository / "data/models/classifier.keras")
     table = pd.read_csv(repository / "data/plots/classifier/predictions.csv")
-    said = [classify(model, decode(pictures[stem])) for stem in table["stem"]]
+    said = [classify(model, pictures[stem]) for stem in table["stem"]]
     assert [label for label, _ in said] == table["predicted"].tolist()
     dog = [probability if label == "dog" else 1 - probability for label, probability in said]
     np.testing.assert_allclose(dog, table["dog_probability"], atol=1e-6)  # the size of a batch may change the last bits
@@ -196,10 +197,10 @@ def test_the_segmenter_sees_of_each_test_picture_what_evaluation_sees(
     expected = predict_masks(model, images[rows])
     assert len(np.unique(expected)) > 1
     for row, mask in zip(rows, expected, strict=True):
-        picture = decode(pictures[samples["stem"][row]])
-        np.testing.assert_array_equal(resized(picture, 16), images[row])
+        picture = pictures[samples["stem"][row]]
+        np.testing.assert_array_equal(square(picture, 16), images[row])
         found = Image.fromarray(segment(model, picture))
-        assert found.size == picture.size
+        assert found.size == decode(picture).size
         small = np.asarray(found.resize((16, 16), Image.Resampling.NEAREST))
         assert (small != mask).sum() <= 1, "a pixel between two classes, at most"
 

@@ -14,7 +14,6 @@ from PIL import Image
 
 from pipeline.archives import read_pictures
 from pipeline.checkpoint import load_checkpoint
-from pipeline.pictures import decode
 from pipeline.predict import classify, predict_masks, segment
 from pipeline.stage import CLASSES
 from tests.petsbuilder import encode
@@ -99,7 +98,7 @@ def test_a_picture_of_any_kind_and_size_gets_its_mask_and_areas(segmenter: str, 
     (answer,) = answers(segmenter, PICTURES[name])
     found = opened(base64.b64decode(answer["mask"]))
     model = load_checkpoint(repository / "data/models/segmenter.keras")
-    np.testing.assert_array_equal(found, segment(model, decode(PICTURES[name])) + 1)
+    np.testing.assert_array_equal(found, segment(model, PICTURES[name]) + 1)
     for value, label in enumerate(CLASSES, 1):
         assert answer[label] == pytest.approx((found == value).sum() / found.size)
 
@@ -109,7 +108,7 @@ def test_a_picture_of_any_kind_and_size_gets_a_label_with_its_probability(
     classifier: str, repository: Path, name: str
 ) -> None:
     (answer,) = answers(classifier, PICTURES[name])
-    label, probability = classify(load_checkpoint(repository / "data/models/classifier.keras"), decode(PICTURES[name]))
+    label, probability = classify(load_checkpoint(repository / "data/models/classifier.keras"), PICTURES[name])
     assert answer == {"label": label, "probability": pytest.approx(probability, abs=1e-6)}
 
 

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.checkpoint import load_checkpoint
-from pipeline.predict import areas, classify, picture_of, segment
+from pipeline.predict import areas, classify, reading, segment
 from pipeline.stage import InputError
 
 
@@ -32,11 +32,14 @@ class PictureModel:
         Raises MlflowException, which the server turns into status 400, for a row that is no readable picture.
         """
         try:
-            cells = [(cell, f"row {row}") for row, cell in enumerate(request["picture"])]
-            pictures = (picture_of(_decoded(cell, name), name) for cell, name in cells)
-            return pd.DataFrame([self.answer(self.model, picture) for picture in pictures])
+            return pd.DataFrame([self._answer(cell, f"row {row}") for row, cell in enumerate(request["picture"])])
         except InputError as error:
             raise MlflowException.invalid_parameter_value(str(error)) from None
+
+    def _answer(self, cell: object, name: str) -> dict[str, Any]:
+        picture = _decoded(cell, name)
+        with reading(name):
+            return self.answer(self.model, picture)
 
 
 def _decoded(cell: object, name: str) -> bytes:
@@ -49,14 +52,14 @@ def _decoded(cell: object, name: str) -> bytes:
         return cell if isinstance(cell, bytes) else cell.encode()
 
 
-def _answer_mask(model: keras.Model, picture: Image.Image) -> dict[str, Any]:
+def _answer_mask(model: keras.Model, picture: bytes) -> dict[str, Any]:
     """The mask as a PNG of the picture's size with the values of the trimaps, 1 to 3; the share of each class."""
     mask, png = segment(model, picture), io.BytesIO()
     Image.fromarray(mask + 1).save(png, "PNG")
     return {"mask": png.getvalue()} | areas(mask)
 
 
-def _answer_label(model: keras.Model, picture: Image.Image) -> dict[str, Any]:
+def _answer_label(model: keras.Model, picture: bytes) -> dict[str, Any]:
     label, probability = classify(model, picture)
     return {"label": label, "probability": probability}
 
