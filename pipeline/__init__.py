@@ -1,7 +1,6 @@
 """A reproducible training pipeline for Oxford-IIIT Pets. Here: what is settled before the other imports."""
 
 import os
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports a machine without a GPU as an error
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -12,8 +11,5 @@ os.environ.pop("MLFLOW_RUN_ID", None)  # each training has its own run
 os.environ["KERAS_HOME"] = os.environ["MATPLOTLIBRC"] = os.devnull  # no settings of the user's: they change the bytes
 for _name in ("KERAS_BACKEND", "KERAS_MAX_EPOCHS", "KERAS_MAX_STEPS_PER_EPOCH"):
     os.environ.pop(_name, None)
-
-for _name in ("matplotlib.pyplot", "sklearn"):
-    sys.modules[_name] = None  # Keras imports what it can of them, for what nothing here uses: 0.7 s of 4.5 s
 
 STARTED_BY = os.getppid()  # asked before the imports: they take seconds, in which it may be killed

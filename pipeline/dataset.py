@@ -39,7 +39,8 @@ class PackedArray:
         """uint8 (rows, ...) for an array of row numbers."""
         found = np.empty((len(rows), *self.shape[1:]), np.uint8)
         for target, row in zip(found, rows, strict=True):
-            os.preadv(self.file.fileno(), [target], self.offset + int(row) * target.nbytes)
+            if os.preadv(self.file.fileno(), [target], self.offset + int(row) * target.nbytes) < target.nbytes:
+                raise EOFError(f"{self.file.name}: no row {row}; has the file been written anew?")
         return found
 
 

@@ -187,6 +187,12 @@ def test_an_array_gives_the_rows_that_are_asked_for_as_copies(name):
     np.testing.assert_array_equal(array[np.array([0])], whole[[0]])
 
 
+def test_a_row_that_is_not_there_is_an_error_not_what_memory_holds():
+    array = load_dataset("segmenter").images
+    with pytest.raises(EOFError, match="no row 20"):
+        array[np.array([20])]
+
+
 def test_arrays_stay_on_disk():
     np.save("data/prepared/classifier/images.npy", np.zeros((1000, 100, 100, 3), np.uint8))
     array = PackedArray(Path("data/prepared/classifier/images.npy"))
