@@ -26,6 +26,7 @@ import psutil
 from dvc.utils.serialize import dump_yaml, load_yaml
 
 from benchmarks.endings import faults, outputs
+from pipeline.stage import TASKS
 from tests.project import clone_of, commit_all, environment, make_repository, run_in
 
 WAYS: dict[str, Callable[[subprocess.Popen], None]] = {
@@ -46,7 +47,7 @@ TRAINING = {
 }
 PREPARING = {
     task: {"arrays are written": f"data/prepared/{task}/*.npy", STORING: f"data/metrics/preprocess_{task}.json"}
-    for task in ("segmenter", "classifier")
+    for task in TASKS
 }
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
     "download": {"archives are drawn": "data/raw/draft/*", STORING: "data/raw/images.tar.gz"},

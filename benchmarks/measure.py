@@ -2,7 +2,6 @@
 
 import multiprocessing
 import platform
-import resource
 import statistics
 import sys
 from collections.abc import Callable
@@ -41,11 +40,6 @@ def spread(values: list[float]) -> str:
 def ratios(one: list[float], other: list[float]) -> list[float]:
     """Of each round, so that what slows both is not seen."""
     return [a / b for a, b in zip(one, other, strict=True)]
-
-
-def peak_memory() -> float:
-    """Of this process so far, in MiB: what it holds, without the files that it has read."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def write_table(name: str, rows: list[dict[str, str]]) -> None:

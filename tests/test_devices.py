@@ -75,7 +75,7 @@ def test_more_replicas_than_gpus_are_one_line(monkeypatch):
 
 def write_training(folder: Path, **changes: object) -> None:
     """A prepared project in float32 whose 8 training pictures are two batches."""
-    if not folder.exists() or not (folder / "data").exists():
+    if not (folder / "data").exists():
         write_prepared(folder, "classifier", train=8)
     write_params(folder, **tiny(train_classifier={"precision": "float32"} | changes))
 
