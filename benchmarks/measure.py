@@ -2,6 +2,7 @@
 
 import multiprocessing
 import platform
+import re
 import statistics
 import sys
 from collections.abc import Callable
@@ -34,12 +35,18 @@ def side_by_side(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str,
 
 def spread(values: list[float]) -> str:
     """The median, and the least and the most."""
-    return f"{statistics.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
+    return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
 def ratios(one: list[float], other: list[float]) -> list[float]:
     """Of each round, so that what slows both is not seen."""
     return [a / b for a, b in zip(one, other, strict=True)]
+
+
+def peak_memory() -> float:
+    """Of this process so far, in MiB. Linux only: ru_maxrss begins with what the parent had at its worst."""
+    (kib,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(kib) / 1024
 
 
 def write_table(name: str, rows: list[dict[str, str]]) -> None:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.quality classifier [--epochs 12] [--seeds 1 2 3]       plain: two minutes an epoch on 2 cores
 
-Needs `dvc repro preprocess` on real pets. The plain way is Keras alone: the chapter's model, and `fit` on one float32
-array. Each training is a process of its own and ends in a row of benchmarks/results/quality_TASK.csv; a row that is
-there stays.
+Needs `dvc repro preprocess_TASK` on real pets. The plain way is Keras alone: the chapter's model, and `fit` on one
+float32 array. Each training is a process of its own and ends in a row of benchmarks/results/quality_TASK.csv; a row
+that is there stays.
 """
 
 import argparse

@@ -128,8 +128,8 @@ def _meta(file: np.lib.npyio.NpzFile) -> dict:
 class TrainingState(keras.callbacks.Callback):
     """After each epoch: the history, the best weights by validation loss, and all that a restart needs, in one file.
 
-    `Model.variables` holds the weights, the moving statistics and the state of every seed generator (augmentation,
-    dropout); with the optimizer's variables it decides the rest of the training. The file is replaced in one step.
+    `Model.variables` holds the weights, the moving statistics and the state of every seed generator
+    (dropout); with the optimizer's variables it decides the rest of the training. The file is replaced in one step.
     """
 
     def __init__(self, path: Path, epochs: int):

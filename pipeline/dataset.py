@@ -1,6 +1,6 @@
 """Packed arrays -> tf.data batches. The arrays stay on the disk: a batch costs its own pictures, whatever their number.
 
-Reading is on all cores, two batches ahead. tf.data keeps the order of the batches.
+Reading is on all cores, a batch on each and two more ahead. tf.data keeps the order of the batches.
 """
 
 import os
@@ -80,7 +80,7 @@ def load_dataset(task: str, replicas: int = 1) -> Dataset:
             targets = PackedArray(folder / "masks.npy")
         else:
             targets = (samples["species"] == SPECIES[1]).to_numpy(np.uint8)[:, None]
-    except (OSError, EOFError, ValueError, KeyError) as error:
+    except (OSError, EOFError, ValueError, KeyError, AttributeError) as error:  # AttributeError: an .npz
         raise InputError(f"{folder}: {error}; `dvc repro preprocess_{task}` makes it") from None
     if not len(samples) == len(images) == len(targets):
         masks = f", {len(targets)} in masks.npy" if task == "segmenter" else ""

@@ -1,5 +1,6 @@
 """What a training computes on, and in which numbers."""
 
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def keras_policy(precision: str) -> str:
         return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
     # Without them oneDNN takes as long as for float32 or longer, and what oneDNN does not know takes many times that.
     has_bfloat16 = CPUINFO.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", CPUINFO.read_text())
-    return "mixed_bfloat16" if has_bfloat16 else "float32"
+    is_limited = any(name in os.environ for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"))
+    return "mixed_bfloat16" if has_bfloat16 and not is_limited else "float32"
 
 
 def strategy(replicas: int) -> tf.distribute.Strategy:

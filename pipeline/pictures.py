@@ -24,6 +24,10 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # what the names say is not trusted; Pi
 JPEGS, START_OF_SCAN = ("JPEG", "MPO"), b"\xff\xda"  # MPO is what Pillow calls a JPEG with another one behind it
 
 
+class Unreadable(ValueError):
+    """A file that is no picture, or one beyond the limits."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One readable picture: image uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2 if it has a trimap.
@@ -44,7 +48,7 @@ class Reject:
 
 
 def decode(data: bytes, at_least: int = MAX_SIDE) -> Image.Image:
-    """A picture by its content, whatever its name says, as RGB without alpha. Raises ValueError if unreadable.
+    """A picture by its content, whatever its name says, as RGB without alpha. Raises Unreadable.
 
     at_least: pixels. A JPEG is decoded at a half, a quarter or an eighth of its size, which takes less time, where that
     leaves as many on both sides.
@@ -56,20 +60,20 @@ def decode(data: bytes, at_least: int = MAX_SIDE) -> Image.Image:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture, in pixels, by its header. Raises ValueError if unreadable."""
+    """Width and height of a picture, in pixels, by its header. Raises Unreadable."""
     with _opened(data) as picture:
         return picture.size
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Within: a picture of which only the header has been read. Whatever is wrong with it is a ValueError."""
+    """Within: a picture of which only the header has been read. Whatever is wrong with it makes it Unreadable."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, scans=data.count(START_OF_SCAN) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
-        raise ValueError(_one_line(error)) from None
+        raise Unreadable(_one_line(error)) from None
 
 
 def _check_size(picture: Image.Image, scans: int) -> None:
@@ -85,14 +89,14 @@ def _check_size(picture: Image.Image, scans: int) -> None:
 def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
     """A trimap with its values 1, 2, 3 moved to the classes 0 (foreground), 1 (background), 2 (contour).
 
-    Raises InputError where the trimap does not fit its picture or holds another value, ValueError if it is unreadable.
+    Raises InputError where the trimap does not fit its picture or holds another value, Unreadable.
     """
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             found, mode = picture.size, picture.mode
             values = np.asarray(picture) if found == size else None
     except Exception as error:
-        raise ValueError(f"trimap: {_one_line(error)}") from None
+        raise Unreadable(f"trimap: {_one_line(error)}") from None
     if values is None:
         raise InputError(f"trimaps/{stem}.png: {found[0]} x {found[1]} pixels, its picture {size[0]} x {size[1]}")
     if values.ndim != 2:
@@ -105,7 +109,7 @@ def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
 def square(data: bytes, size: int) -> np.ndarray:
     """A picture's file -> uint8 (size, size, 3), antialiased; the aspect ratio is not kept, as in the chapter.
 
-    Raises ValueError if it is unreadable.
+    Raises Unreadable.
     """
     return np.asarray(decode(data, size).resize((size, size), Image.Resampling.BILINEAR))
 
@@ -115,12 +119,12 @@ def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sampl
     try:
         image = square(picture, size)
         mask = None if trimap is None else decode_mask(trimap, stem, size_of(picture))
-    except ValueError as error:
+    except Unreadable as error:
         return Reject(stem, str(error))
     nearest = None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
     return Sample(stem, hashlib.sha256(picture).hexdigest(), image, nearest)
 
 
 def _one_line(error: Exception) -> str:
-    """Pillow's message without the memory address in it, so that rejects.csv is the same every time."""
+    """Pillow's message without the memory address in it, so that the reason is the same every time."""
     return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import overlay
-from pipeline.pictures import FORMATS, MAX_FILE_BYTES, decode, size_of, square
+from pipeline.pictures import FORMATS, MAX_FILE_BYTES, Unreadable, decode, size_of, square
 from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
 
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
@@ -41,14 +41,14 @@ def reading(name: str) -> Iterator[None]:
     """Within: a file that is no readable picture is an InputError with this name."""
     try:
         yield
-    except ValueError as error:
+    except Unreadable as error:
         raise InputError(f"{name}: not a readable picture: {error}; allowed: {', '.join(FORMATS)}") from None
 
 
 def segment(segmenter: keras.Model, picture: bytes) -> np.ndarray:
     """The class of each pixel of a picture's file at its own size: uint8 (height, width).
 
-    Raises ValueError if it is unreadable.
+    Raises Unreadable.
     """
     (mask,) = predict_masks(segmenter, square(picture, segmenter.input_shape[1])[None])
     return np.asarray(Image.fromarray(mask).resize(size_of(picture), Image.Resampling.NEAREST))
@@ -62,7 +62,7 @@ def areas(mask: np.ndarray) -> dict[str, float]:
 def classify(classifier: keras.Model, picture: bytes) -> tuple[str, float]:
     """What a picture's file shows, "cat" or "dog", and the probability of that, 0.5 to 1.
 
-    Raises ValueError if it is unreadable.
+    Raises Unreadable.
     """
     (dog,) = dog_probabilities(classifier, square(picture, classifier.input_shape[1])[None]).tolist()
     return (SPECIES[1], dog) if dog >= DOG_FROM else (SPECIES[0], 1 - dog)

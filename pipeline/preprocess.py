@@ -4,7 +4,8 @@
     python -m pipeline.preprocess classifier
 
 Reads   data/raw/images.tar.gz, data/raw/annotations.tar.gz (streamed: nothing is unpacked)
-Writes  data/prepared/TASK/  samples.csv, images.npy, rejects.csv (what is left out, and why); the segmenter's masks.npy
+Writes  data/prepared/TASK/              samples.csv, images.npy, for the segmenter masks.npy
+        data/prepared/rejects_TASK.csv   pictures left out, and why
         data/metrics/preprocess_TASK.json
 
 The classifier gets every readable picture of the official lists, the segmenter those that have a trimap. Row k of
@@ -167,7 +168,7 @@ def preprocess(task: str) -> None:
     packed, rejects = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
     found = {*packed["stem"], *(reject.stem for reject in rejects)}
     rejects += [Reject(stem, "not in images.tar.gz") for stem in sorted(stems - found)]
-    pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(folder / "rejects.csv", index=False)
+    pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(PREPARED / f"rejects_{task}.csv", index=False)
 
     samples = mark_duplicates(packed.merge(listed, on="stem", how="left", validate="1:1"))
     check(task, samples, rejects, len(listed), params)

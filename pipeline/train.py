@@ -86,7 +86,8 @@ def new_models(task: str, params: Train, image_size: int) -> tuple[keras.Model, 
     spread = strategy(params.replicas)  # before anything is computed
     keras.utils.clear_session()  # layers are named by counting them: from the start, or the checkpoint's bytes differ
     keras.utils.set_random_seed(params.seed)
-    tf.config.experimental.enable_op_determinism()
+    if not params.jit_compile:  # XLA has no deterministic kernels for all of what the models do; Keras turns it off
+        tf.config.experimental.enable_op_determinism()
     model, policy = ARCHITECTURES[params.architecture](image_size), keras_policy(params.precision)
     with spread.scope():
         twin, optimizer = training_twin(model, policy), keras.optimizers.RMSprop(params.learning_rate)

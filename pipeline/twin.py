@@ -4,7 +4,7 @@ A model's twin has a layer for each of its layers, with the same weights in the 
 fits the other. It differs in this:
 - Batch normalization is TensorFlow's fused op; Keras' own is a dozen passes over memory.
 - A transposed convolution of stride 1 is a plain one with its kernel turned: oneDNN fuses its bias and its relu.
-- It ends in logits, float32, whatever the policy: the loss is exact, and takes no softmax.
+- It ends in logits, which are made float32: the loss takes no softmax, and is as exact as they are.
 - Augmentation is left out: dataset.py augments, once per picture instead of in three passes.
 It never leaves a training: a checkpoint holds the plain model (checkpoint.py).
 """
@@ -60,6 +60,8 @@ def training_twin(model: keras.Model, policy: str) -> keras.Model:
     def twin_of(layer: layers.Layer) -> layers.Layer:
         if isinstance(layer, AUGMENTATION):
             return layers.Identity(name=layer.name)
+        if isinstance(layer, layers.Rescaling):  # 1/255 in bfloat16 is 0.4 % more
+            return layers.Rescaling.from_config(layer.get_config())
         config = layer.get_config() | {"dtype": policy}
         if layer is model.layers[-1]:
             config |= {"activation": "linear"}

@@ -109,4 +109,5 @@ def test_replicas_go_on_where_they_stopped(tmp_path):
             process.send_signal(signal.SIGTERM)
             break
     process.communicate(timeout=60)
+    assert len(list((split / ".training").glob("*.npz"))) == 1
     np.testing.assert_array_equal(train(split, replicas=2, architecture="mini_xception"), expected)

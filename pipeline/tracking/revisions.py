@@ -58,7 +58,7 @@ def uncommitted() -> tuple[list[str], str]:
 
 def is_unedited(revision: Revision, task: str) -> bool:
     """Whether a revision has the code and the parameters that its dvc.lock names for a training and its data."""
-    with suppress(YAMLFileCorruptedError, KeyError):  # KeyError: a stage that is in only one of the two
+    with suppress(YAMLFileCorruptedError, KeyError, TypeError):  # a stage or a section that is in only one of the two
         text = dumps_yaml(parse_yaml(_file_at(revision, "params.yaml"), "params.yaml"))
         params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
         for name in ("download", f"preprocess_{task}", f"train_{task}"):

@@ -97,5 +97,5 @@ def _check_outputs() -> None:
     for model, arrays in {"classifier": ["images"], "segmenter": ["images", "masks"]}.items():
         rows = len(pd.read_csv(PREPARED / model / "samples.csv"))
         assert all(len(np.load(PREPARED / model / f"{array}.npy", mmap_mode="r")) == rows for array in arrays)
-        assert all(reason.isprintable() for reason in pd.read_csv(PREPARED / model / "rejects.csv")["reason"])
+        assert all(reason.isprintable() for reason in pd.read_csv(PREPARED / f"rejects_{model}.csv")["reason"])
     assert np.load(PREPARED / "segmenter/masks.npy").max() <= 2

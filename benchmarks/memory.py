@@ -1,0 +1,98 @@
+"""Whether memory stays flat as the data grows: peaks of preprocess and of training at 1, 3 and 10 times the data.
+
+    python -m benchmarks.memory [--times 1 3 10]       half an hour and 10 GB of disk on 2 cores
+
+Needs data/raw of real pets. The archives hold every picture and trimap so many times, under other names and, by some
+bytes behind each, with other contents. Training is a whole epoch of batches and of validation batches, of which the
+first ones are trained on and validated: the others take what they take to be read.
+"""
+
+import argparse
+import contextlib
+import io
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measure import in_process, peak_memory, write_table
+from pipeline.archives import read_annotations, read_pictures
+from pipeline.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.params import load_params
+from pipeline.preprocess import preprocess
+from pipeline.stage import RAW, TASKS
+from pipeline.train import new_models
+from pipeline.twin import is_augmented
+
+STEPS = 6
+SPECIES = {"cat": 1, "dog": 2}
+
+
+def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    archive.addfile(member, io.BytesIO(data))
+
+
+def copy_of(stem: str, k: int) -> str:
+    breed, _, number = stem.rpartition("_")
+    return f"{breed}_{int(number) * 1000 + k}"
+
+
+def write_archives(times: int, folder: Path) -> None:
+    """Both archives with everything so many times."""
+    annotations = read_annotations(RAW / "annotations.tar.gz")
+    (folder / RAW).mkdir(parents=True)
+    with tarfile.open(folder / RAW / "annotations.tar.gz", "w") as archive:
+        for split, rows in annotations.listed.groupby("split"):
+            pairs = [(row, k) for row in rows.itertuples() for k in range(times)]
+            lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
+            add(archive, f"annotations/{split}.txt", "".join(lines).encode())
+        for stem, data in annotations.trimaps.items():
+            for k in range(times):
+                add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", data)
+    with tarfile.open(folder / RAW / "images.tar.gz", "w") as archive:
+        for stem, data in read_pictures(RAW / "images.tar.gz", set(annotations.listed["stem"])):
+            for k in range(times):
+                add(archive, f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2))
+
+
+def preprocess_peak(task: str) -> float:
+    preprocess(task)
+    return peak_memory()
+
+
+def training_peak(task: str) -> float:
+    params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
+    model, twin = new_models(task, params, data.image_size)
+    batches = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
+    validation = ordered_batches(data, "validation", params.batch_size)
+    twin.fit(batches, steps_per_epoch=STEPS, validation_data=validation, validation_steps=STEPS, verbose=0)
+    for part in (batches.take(steps_per_epoch(data, params.batch_size)), validation):
+        for _ in part:
+            pass
+    return peak_memory()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 3, 10])
+    peaks: dict[str, dict[int, float]] = {}
+    for times in parser.parse_args().times:
+        with TemporaryDirectory() as folder:
+            write_archives(times, Path(folder))
+            Path(folder, "params.yaml").write_text(Path("params.yaml").read_text())
+            with contextlib.chdir(folder):
+                for what, peak in (("preprocess", preprocess_peak), ("training", training_peak)):
+                    for task in TASKS:
+                        peaks.setdefault(f"{task}, {what}", {})[times] = in_process(peak, task)
+                        print(f"{task}, {what}, {times} times: {peaks[f'{task}, {what}'][times]:.0f} MiB", flush=True)
+    rows = []
+    for what, found in peaks.items():
+        least, most = min(found), max(found)
+        cells = {f"{times} x": f"{peak:.0f} MiB" for times, peak in found.items()}
+        rows.append({"peak memory": what} | cells | {"ratio": f"{found[most] / found[least]:.3f}", "goal": "1.05"})
+    write_table("memory", rows)
+
+
+if __name__ == "__main__":
+    main()
