@@ -2,6 +2,7 @@
 #              make demo NAME=faster SET=train_classifier.learning_rate=0.003: the same, under a name, with a change
 # make repro   the real thing: downloads Oxford-IIIT Pets, trains with the chapter's hyperparameters
 # make ui      MLflow on http://127.0.0.1:5000, with every checkpoint that DVC has in a commit or an experiment
+# make bench   speed and memory against the chapter's way, on the real pets: two hours, benchmarks/README.md
 # make test, make lint, make lock (requirements.in -> requirements.txt), make clean
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ DEMO := download.dataset=embedded preprocess.validation_fraction=0.2 \
 	preprocess.classifier_size=64 train_classifier.epochs=20 train_classifier.batch_size=8 $(SET)
 REPORTED := data/metrics/segmenter.json data/metrics/classifier.json data/metrics/training.json
 
-.PHONY: demo repro ui test lint lock clean
+.PHONY: demo repro ui bench test lint lock clean
 
 demo: .venv/installed
 	@python -m pipeline.recover
@@ -38,6 +39,10 @@ ui: .venv/installed
 		*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
 			--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
+
+bench: .venv/installed
+	dvc repro --quiet preprocess_segmenter preprocess_classifier
+	python -m benchmarks
 
 test: .venv/installed
 	python -m pytest

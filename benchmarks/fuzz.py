@@ -9,7 +9,6 @@ otherwise is shrunk and shown, its two archives are left in a folder under /tmp,
 
 import argparse
 import faulthandler
-import resource
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from joblib import cpu_count
 
+from benchmarks.measure import peak_memory
 from tests.hostile.case import Case, ends_well
 from tests.hostile.kinds import GOOD, KINDS
 from tests.hostile.limits import LIMITS
@@ -33,15 +33,10 @@ SECONDS = 300  # for a case, then its process ends
 MEBIBYTES = 1024 * (1 + cpu_count())
 
 
-def peak() -> float:
-    """Of this process so far, in MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def run_kind(kind: str, cases: int, seed_of_cases: int) -> bool:
     """Print the kind's row. Returns whether all of its cases ended well and within the memory that is stated."""
     ends_well(GOOD)
-    idle, folder = peak(), Path(mkdtemp(prefix="fuzz-"))
+    idle, folder = peak_memory(), Path(mkdtemp(prefix="fuzz-"))
     endings: list[str] = []
     seconds: list[float] = []
 
@@ -64,7 +59,7 @@ def run_kind(kind: str, cases: int, seed_of_cases: int) -> bool:
         shutil.rmtree(folder)
     faulthandler.cancel_dump_traceback_later()
     counts = [endings.count(ending) for ending in ("result", "refused", "other")]
-    worst = [round(peak() - idle), round(max(seconds, default=0), 1)]
+    worst = [round(peak_memory() - idle), round(max(seconds, default=0), 1)]
     print("|", " | ".join(map(str, [kind, len(endings), *counts, *worst])), "|")
     return "other" not in endings and worst[0] < MEBIBYTES
 

@@ -49,12 +49,9 @@ def peak_memory() -> float:
     return int(kib) / 1024
 
 
-def write_table(name: str, rows: list[dict[str, str]]) -> None:
-    """Print the rows as a table, under the machine and the versions, and write them to benchmarks/results/NAME.md."""
-    table = pd.DataFrame(rows).to_markdown(index=False)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(f"{machine()}\n\n{table}\n")
-    print(f"{machine()}\n\n{table}", flush=True)
+def table(rows: list[dict[str, str]]) -> str:
+    """Markdown: the machine and the versions, and the rows."""
+    return f"{machine()}\n\n{pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def machine() -> str:

@@ -10,12 +10,15 @@ first ones are trained on and validated: the others take what they take to be re
 import argparse
 import contextlib
 import io
+import shutil
+import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import in_process, peak_memory, write_table
-from pipeline.archives import read_annotations, read_pictures
+from benchmarks.measure import in_process, peak_memory, table
+from pipeline.archives import read_lists, read_pictures, read_trimaps
 from pipeline.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.params import load_params
 from pipeline.preprocess import preprocess
@@ -40,18 +43,19 @@ def copy_of(stem: str, k: int) -> str:
 
 def write_archives(times: int, folder: Path) -> None:
     """Both archives with everything so many times."""
-    annotations = read_annotations(RAW / "annotations.tar.gz")
+    listed = read_lists(RAW / "annotations.tar.gz")
+    stems = set(listed["stem"])
     (folder / RAW).mkdir(parents=True)
     with tarfile.open(folder / RAW / "annotations.tar.gz", "w") as archive:
-        for split, rows in annotations.listed.groupby("split"):
+        for split, rows in listed.groupby("split"):
             pairs = [(row, k) for row in rows.itertuples() for k in range(times)]
             lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
             add(archive, f"annotations/{split}.txt", "".join(lines).encode())
-        for stem, data in annotations.trimaps.items():
+        for stem, data in read_trimaps(RAW / "annotations.tar.gz", stems, folder).items():
             for k in range(times):
                 add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", data)
     with tarfile.open(folder / RAW / "images.tar.gz", "w") as archive:
-        for stem, data in read_pictures(RAW / "images.tar.gz", set(annotations.listed["stem"])):
+        for stem, data in read_pictures(RAW / "images.tar.gz", stems):
             for k in range(times):
                 add(archive, f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2))
 
@@ -73,26 +77,36 @@ def training_peak(task: str) -> float:
     return peak_memory()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
-    parser.add_argument("--times", type=int, nargs="+", default=[1, 3, 10])
-    peaks: dict[str, dict[int, float]] = {}
-    for times in parser.parse_args().times:
-        with TemporaryDirectory() as folder:
-            write_archives(times, Path(folder))
-            Path(folder, "params.yaml").write_text(Path("params.yaml").read_text())
-            with contextlib.chdir(folder):
-                for what, peak in (("preprocess", preprocess_peak), ("training", training_peak)):
-                    for task in TASKS:
-                        peaks.setdefault(f"{task}, {what}", {})[times] = in_process(peak, task)
-                        print(f"{task}, {what}, {times} times: {peaks[f'{task}, {what}'][times]:.0f} MiB", flush=True)
-    rows = []
-    for what, found in peaks.items():
-        least, most = min(found), max(found)
-        cells = {f"{times} x": f"{peak:.0f} MiB" for times, peak in found.items()}
-        rows.append({"peak memory": what} | cells | {"ratio": f"{found[most] / found[least]:.3f}", "goal": "1.05"})
-    write_table("memory", rows)
+def peaks(times: int) -> dict[str, float]:
+    """MiB, of each stage and task."""
+    found = {}
+    with TemporaryDirectory() as folder:
+        write_archives(times, Path(folder))
+        shutil.copy("params.yaml", folder)
+        with contextlib.chdir(folder):
+            for stage, peak in (("preprocess", preprocess_peak), ("training", training_peak)):
+                for task in TASKS:
+                    found[f"{stage}, {task}"] = in_process(peak, task)
+                    print(f"{times} times, {stage}, {task}: {found[f'{stage}, {task}']:.0f} MiB", file=sys.stderr)
+    return found
+
+
+def measure(times: Sequence[int] = (1, 3, 10)) -> list[dict[str, str]]:
+    found = {k: peaks(k) for k in times}
+    least, *_, most = times
+    return [
+        {
+            "what": f"{name}: peak memory with {most} times the data, MiB",
+            "here": f"{found[most][name]:.0f}",
+            "there": ", ".join(f"{k} x: {found[k][name]:.0f}" for k in times[:-1]),
+            "ratio": f"{found[most][name] / found[least][name]:.3f}",
+            "goal": "at most 1.05",
+        }
+        for name in found[least]
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
+    parser.add_argument("--times", type=int, nargs="+", default=[1, 3, 10])
+    print(table(measure(parser.parse_args().times)))

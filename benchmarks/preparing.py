@@ -24,8 +24,8 @@ from joblib import cpu_count
 from PIL import Image
 
 from benchmarks import chapter
-from benchmarks.measure import ratios, side_by_side, spread, write_table
-from pipeline.archives import read_annotations, read_pictures
+from benchmarks.measure import ratios, side_by_side, spread, table
+from pipeline.archives import read_lists, read_pictures
 from pipeline.params import load_params
 from pipeline.pictures import size_of
 from pipeline.preprocess import preprocess
@@ -39,7 +39,7 @@ SIZE = load_params().preprocess.classifier_size
 
 def published() -> list[bytes]:
     """The JPEG files of the published size."""
-    stems = set(read_annotations(RAW / "annotations.tar.gz").listed["stem"])
+    stems = set(read_lists(RAW / "annotations.tar.gz")["stem"])
     pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
     return [data for data in pictures if data.startswith(b"\xff\xd8") and size_of(data) != REDUCED]
 
@@ -100,10 +100,7 @@ def by_chapter(pictures: list[bytes]) -> float:
     return len(pictures) / (time.perf_counter() - started)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.preparing")
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+def measure(rounds: int = 5) -> list[dict[str, str]]:
     found = published()
     # Some bytes behind each make them differ: copies would be kept out of training, with a line for each.
     pictures = [found[k % len(found)] + k.to_bytes(4) for k in range(PICTURES)]
@@ -117,20 +114,19 @@ def main() -> None:
         with contextlib.chdir(folder):
             speeds = side_by_side({"stage": partial(by_stage, pictures)} | ways, rounds)
     goals = {"Pillow alone": "0.8", "OpenCV alone": "0.8", "the chapter's loop": "2.5"}
-    write_table(
-        "preparing",
-        [
-            {
-                "what": f"preprocess, pictures/s, {len(found)} of the published size",
-                "here": spread(speeds["stage"]),
-                "there": f"{name}: {spread(speeds[name])}",
-                "ratio": spread(ratios(speeds["stage"], speeds[name])),
-                "goal": goals[name],
-            }
-            for name in ways
-        ],
-    )
+    return [
+        {
+            "what": f"preprocess, pictures/s, {len(found)} of the published size",
+            "here": spread(speeds["stage"]),
+            "there": f"{name}: {spread(speeds[name])}",
+            "ratio": spread(ratios(speeds["stage"], speeds[name])),
+            "goal": goals[name],
+        }
+        for name in ways
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.preparing")
+    parser.add_argument("--rounds", type=int, default=5)
+    print(table(measure(parser.parse_args().rounds)))

@@ -101,10 +101,11 @@ def main() -> None:
     path = RESULTS / f"quality_{arguments.task}.csv"
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
     path.parent.mkdir(exist_ok=True)
-    done = {(row["way"], row["seed"], row["epochs"]) for row in rows}
+    batch_size = getattr(load_params(), f"train_{arguments.task}").batch_size
+    done = {(row["way"], row["seed"], row["epochs"], row["batch_size"]) for row in rows}
     for seed in arguments.seeds:
         for way in arguments.ways:
-            if (way, seed, arguments.epochs) in done:
+            if (way, seed, arguments.epochs, batch_size) in done:
                 continue
             rows.append(in_process(train_once, arguments.task, way, seed, arguments.epochs))
             pd.DataFrame(rows).to_csv(path, index=False)

@@ -14,11 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from benchmarks import chapter
-from benchmarks.measure import in_process, ratios, side_by_side, spread, write_table
+from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from pipeline.checkpoint import TrainingState
 from pipeline.dataset import load_dataset, steps_per_epoch, training_batches
 from pipeline.params import load_params
@@ -71,8 +70,8 @@ def chapter_speed(task: str, unpacked: Path) -> float:
     return len(train[0]) / (clock.ends[1] - clock.ends[0])
 
 
-def input_cost(task: str) -> float:
-    """The speed on pictures over the speed on one constant batch, half an epoch of each by turns."""
+def input_cost(task: str) -> list[float]:
+    """The speed on pictures over the speed on one constant batch, half an epoch of each, for each of the turns."""
     params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
     model, twin = new_models(task, params, data.image_size)
     pictures = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
@@ -83,7 +82,7 @@ def input_cost(task: str) -> float:
         started = time.perf_counter()
         twin.fit(batches, steps_per_epoch=steps, verbose=0)
         seconds[name].append(time.perf_counter() - started)
-    return float(np.median(ratios(seconds["constant"], seconds["pictures"])))
+    return ratios(seconds["constant"], seconds["pictures"])
 
 
 def compare(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
@@ -95,7 +94,7 @@ def compare(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
         },
         rounds,
     )
-    fed = [in_process(input_cost, task) for _ in range(rounds)]
+    fed = in_process(input_cost, task)
     what = f"{task}, training pictures/s"
     return [
         {
@@ -105,19 +104,23 @@ def compare(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
             "ratio": spread(ratios(speeds["pipeline"], speeds["chapter"])),
             "goal": f"{GOALS[task]}",
         },
-        {"what": what, "here": "", "there": "one constant batch", "ratio": spread(fed), "goal": "0.97"},
+        {
+            "what": what,
+            "here": "",
+            "there": "one constant batch",
+            "ratio": spread(fed),
+            "goal": "0.97",
+        },
     ]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
-    parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+def measure(rounds: int = 3) -> list[dict[str, str]]:
     with TemporaryDirectory() as folder:
         chapter.unpack(Path(folder))
-        rows = [row for task in TASKS for row in compare(task, rounds, Path(folder))]
-    write_table("training", rows)
+        return [row for task in TASKS for row in compare(task, rounds, Path(folder))]
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
+    parser.add_argument("--rounds", type=int, default=3)
+    print(table(measure(parser.parse_args().rounds)))

@@ -1,15 +1,16 @@
-"""The two archives of the Oxford-IIIT Pet dataset, read as streams: nothing is written to disk.
+"""The two archives of the Oxford-IIIT Pet dataset, read as streams: nothing is unpacked.
 
 Whatever is in them, memory has a bound and time is in proportion to the size of the file: the limits below see to both.
 The members' names are compared with those of the lists, never used as paths.
 """
 
 import gzip
+import os
 import re
 import tarfile
+import tempfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
@@ -19,8 +20,6 @@ from pipeline.pictures import MAX_FILE_BYTES
 from pipeline.stage import InputError
 
 SPECIES_IDS = {"1": "cat", "2": "dog"}  # as numbered in the third column of the lists
-MAX_LIST_BYTES = 2 * 2**20  # some 80,000 pictures
-MAX_TRIMAP_BYTES = 256 * 2**20  # of all of them, with their headers
 MAX_EXPANSION = 20  # times the size of the file, of which the published ones need 5; the first 64 MiB are free
 STEM = r"(\w{1,60})_\d{1,9}"  # a picture's breed and number: in ASCII, and short enough for a plain tar header
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
@@ -28,38 +27,58 @@ LINKS_DEVICES_AND_FOLDERS = (b"1", b"2", b"3", b"4", b"5", b"6")
 ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
-@dataclass(frozen=True)
-class Annotations:
-    """The official lists and the trimaps.
+class Spool(Mapping[str, bytes]):
+    """Files by stem, kept in one file in a folder, which has no name and goes with the process.
 
-    listed: one row per picture, sorted by stem: stem, species ("cat", "dog"), breed, split ("trainval", "test").
-    trimaps: the PNG files by stem.
+    Memory holds where each one lies: all trimaps at once may be more than fits.
     """
 
-    listed: pd.DataFrame
-    trimaps: dict[str, bytes]
+    def __init__(self, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it goes with this object
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def __setitem__(self, stem: str, data: bytes) -> None:
+        self._places[stem] = (self._file.tell(), self._file.write(data))
+
+    def __getitem__(self, stem: str) -> bytes:
+        offset, size = self._places[stem]
+        return os.pread(self._file.fileno(), size, offset)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
-def read_annotations(path: Path) -> Annotations:
-    """Read annotations.tar.gz. Raises InputError for a broken archive, a missing list or a line that makes no sense."""
+def read_lists(path: Path) -> pd.DataFrame:
+    """The official lists of annotations.tar.gz: a row per picture, sorted by stem.
+
+    Columns: stem, species ("cat", "dog"), breed, split ("trainval", "test").
+    Raises InputError for a broken archive, a missing list or a line that makes no sense.
+    """
     lists: dict[str, pd.DataFrame] = {}
-    trimaps: dict[str, bytes] = {}
-    room = MAX_TRIMAP_BYTES
     for name, data in _members(path):
-        stem = _stem(name)
         if name in ("annotations/trainval.txt", "annotations/test.txt"):
-            _add_once(lists, stem, _parse_list(data, f"{path}: {name}", stem), path)
-        elif name == f"annotations/trimaps/{stem}.png" and re.fullmatch(STEM, stem, re.ASCII):
-            _add_once(trimaps, stem, data, path)
-            if (room := room - len(data) - tarfile.BLOCKSIZE) < 0:
-                raise InputError(f"{path}: trimaps of more than {MAX_TRIMAP_BYTES} bytes; allowed: that many in all")
+            _add_once(lists, _stem(name), _parse_list(data, f"{path}: {name}", _stem(name)), path)
     for split in ("trainval", "test"):
         if split not in lists:
             raise InputError(f"{path}: no annotations/{split}.txt inside")
     listed = pd.concat(lists.values()).sort_values("stem", ignore_index=True)
     if (twice := listed["stem"][listed["stem"].duplicated()]).size:
         raise InputError(f"{path}: {twice.iloc[0]} is listed twice; allowed: once")
-    return Annotations(listed, trimaps)
+    return listed
+
+
+def read_trimaps(path: Path, stems: set[str], folder: Path) -> Spool:
+    """The content of annotations/trimaps/STEM.png for those of the stems that annotations.tar.gz has, in the folder."""
+    trimaps = Spool(folder)
+    for name, data in _members(path):
+        stem = _stem(name)
+        if name == f"annotations/trimaps/{stem}.png" and stem in stems:
+            _add_once(trimaps, stem, data, path)
+    return trimaps
 
 
 def read_pictures(path: Path, stems: set[str]) -> Iterator[tuple[str, bytes]]:
@@ -132,8 +151,6 @@ def _open(path: Path) -> BinaryIO:
 
 def _parse_list(data: bytes, where: str, split: str) -> pd.DataFrame:
     """Lines of `STEM CLASS-ID SPECIES BREED-ID`. The breed is the stem without its number, names hold underscores."""
-    if len(data) > MAX_LIST_BYTES:
-        raise InputError(f"{where}: {len(data)} bytes; allowed: {MAX_LIST_BYTES}")
     rows = []
     for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
         if not line.strip() or line.startswith("#"):
@@ -151,7 +168,7 @@ def _stem(name: str) -> str:
     return PurePosixPath(name).stem
 
 
-def _add_once(found: dict[str, Any], stem: str, data: Any, path: Path) -> None:
+def _add_once(found: dict[str, Any] | Spool, stem: str, data: Any, path: Path) -> None:
     if stem in found:
         raise InputError(f"{path}: {stem} is in the archive twice; allowed: once")
     found[stem] = data

@@ -16,7 +16,7 @@ Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, a
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +26,7 @@ import pandas as pd
 from joblib import cpu_count
 from tqdm import tqdm
 
-from pipeline.archives import read_annotations, read_pictures
+from pipeline.archives import read_lists, read_pictures, read_trimaps
 from pipeline.params import Preprocess, load_params
 from pipeline.pictures import Reject, Sample, prepare
 from pipeline.stage import PREPARED, RAW, InputError, run, task_argument, write_metrics, writing
@@ -55,7 +55,7 @@ class ArrayFile:
 
 
 def prepare_all(
-    pictures: Iterable[tuple[str, bytes]], trimaps: dict[str, bytes], size: int
+    pictures: Iterable[tuple[str, bytes]], trimaps: Mapping[str, bytes], size: int
 ) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
@@ -156,10 +156,9 @@ def preprocess(task: str) -> None:
     params, folder = load_params().preprocess, PREPARED / task
     size = getattr(params, f"{task}_size")
     row_shapes = {"image": (size, size, 3)} | ({"mask": (size, size)} if task == "segmenter" else {})
-    annotations = read_annotations(RAW / "annotations.tar.gz")
-    trimaps = annotations.trimaps if task == "segmenter" else {}
-    listed = carve_validation(annotations.listed, params)
+    listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), {}
     if task == "segmenter":
+        trimaps = read_trimaps(RAW / "annotations.tar.gz", set(listed["stem"]), PREPARED)
         listed = listed[listed["stem"].isin(trimaps)]
     stems = set(listed["stem"])
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_annotations, read_pictures
+from pipeline.archives import Spool, read_lists, read_pictures, read_trimaps
 from pipeline.stage import InputError
 from tests.petsbuilder import write_tar
 
@@ -24,9 +24,13 @@ def images(*names: str, mode="w:gz") -> Path:
 
 def annotations_error(path: Path) -> str:
     with pytest.raises(InputError) as caught:
-        read_annotations(path)
+        read_lists(path)
     assert "\n" not in str(caught.value)
     return str(caught.value)
+
+
+def trimaps_of(path: Path, *stems: str) -> Spool:
+    return read_trimaps(path, set(stems), Path())
 
 
 def pictures_error(path: Path, stems: set[str]) -> str:

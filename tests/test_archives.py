@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_annotations, read_pictures
-from tests.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error
+from pipeline.archives import read_lists, read_pictures
+from pipeline.stage import InputError
+from tests.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error, trimaps_of
 
 
 @pytest.fixture(autouse=True)
@@ -15,9 +16,9 @@ def workspace(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("mode", ["w:gz", "w"], ids=["gzipped", "plain tar under the name .tar.gz"])
 def test_both_archives_are_read_gzipped_or_not(mode):
-    found = read_annotations(annotations(more=[("annotations/trimaps/boxer_2.png", b"png")], mode=mode))
-    assert list(found.listed["stem"]) == ["Abyssinian_1", "boxer_2"]
-    assert found.trimaps == {"boxer_2": b"png"}
+    path = annotations(more=[("annotations/trimaps/boxer_2.png", b"png")], mode=mode)
+    assert list(read_lists(path)["stem"]) == ["Abyssinian_1", "boxer_2"]
+    assert trimaps_of(path, "Abyssinian_1", "boxer_2") == {"boxer_2": b"png"}
     path = images("images/boxer_2.jpg", mode=mode)
     assert list(read_pictures(path, {"boxer_2"})) == [("boxer_2", b"images/boxer_2.jpg")]
 
@@ -27,7 +28,7 @@ def test_a_listed_picture_has_its_breed_from_its_name_its_species_from_column_3_
         trainval="american_pit_bull_terrier_1 3 2 2\nBritish_Shorthair_20 9 1 6\n",
         test="american_pit_bull_terrier_100 3 2 2\nSphynx_7 34 2 12\n",
     )
-    assert read_annotations(path).listed.to_numpy().tolist() == [
+    assert read_lists(path).to_numpy().tolist() == [
         ["British_Shorthair_20", "cat", "British_Shorthair", "trainval"],
         ["Sphynx_7", "dog", "Sphynx", "test"],
         ["american_pit_bull_terrier_1", "dog", "american_pit_bull_terrier", "trainval"],
@@ -37,8 +38,8 @@ def test_a_listed_picture_has_its_breed_from_its_name_its_species_from_column_3_
 
 def test_the_order_of_the_lists_does_not_matter():
     lines = ["Abyssinian_1 1 1 1\n", "Bengal_4 6 1 2\n", "Bengal_3 6 1 2\n"]
-    first = read_annotations(annotations("".join(lines))).listed
-    assert first.equals(read_annotations(annotations("".join(reversed(lines)))).listed)
+    first = read_lists(annotations("".join(lines)))
+    assert first.equals(read_lists(annotations("".join(reversed(lines)))))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def test_the_order_of_the_lists_does_not_matter():
     ids=["byte order mark", "CRLF", "both, no newline at the end", "comment, blank line, tab, trailing space"],
 )
 def test_lists_saved_by_other_editors_are_read(trainval):
-    listed = read_annotations(annotations(trainval)).listed
+    listed = read_lists(annotations(trainval))
     assert listed[listed["split"] == "trainval"][["stem", "species", "breed"]].to_numpy().tolist() == [
         ["Abyssinian_1", "cat", "Abyssinian"],
         ["Bengal_2", "cat", "Bengal"],
@@ -63,7 +64,7 @@ def test_what_is_no_trimap_is_passed_over():
     strays = ["annotations/trimaps/", "annotations/trimaps/._boxer_2.png", "annotations/xmls/boxer_2.xml"]
     strays += ["annotations/trimaps/README", "annotations/._test.txt", "elsewhere/boxer_3.png"]
     path = annotations(more=[(name, b"") for name in strays] + [("annotations/trimaps/boxer_2.png", b"png")])
-    assert read_annotations(path).trimaps == {"boxer_2": b"png"}
+    assert trimaps_of(path, "boxer_2", "boxer_3", "README") == {"boxer_2": b"png"}
 
 
 def test_pictures_come_in_the_order_of_the_archive_and_strays_are_passed_over():
@@ -137,7 +138,8 @@ def test_a_picture_listed_twice_is_named(trainval, test):
 def test_a_file_that_is_in_the_archive_twice_is_named():
     trimap = ("annotations/trimaps/boxer_2.png", b"png")
     twice = "boxer_2 is in the archive twice; allowed: once"
-    assert annotations_error(annotations(more=[trimap, trimap])) == f"annotations.tar.gz: {twice}"
+    with pytest.raises(InputError, match=f"^annotations.tar.gz: {twice}$"):
+        trimaps_of(annotations(more=[trimap, trimap]), "boxer_2")
     path = images("images/boxer_2.jpg", "images/boxer_2.jpg")
     assert pictures_error(path, {"boxer_2"}) == f"images.tar.gz: {twice}"
 
@@ -150,7 +152,7 @@ def test_a_list_that_is_in_the_archive_twice_is_named():
 def test_a_name_with_other_letters_or_far_too_long_is_a_malformed_line():
     for name in ("Bär_2", f"{'x' * 61}_2", f"Bengal_{'2' * 10}"):
         assert malformed(f"{name} 6 1 2".encode()) == {f"{name + ' 6 1 2'!r}; {ALLOWED}"}
-    assert list(read_annotations(annotations(f"{'x' * 60}_2 6 1 2\n")).listed["stem"]) == ["boxer_2", f"{'x' * 60}_2"]
+    assert list(read_lists(annotations(f"{'x' * 60}_2 6 1 2\n"))["stem"]) == ["boxer_2", f"{'x' * 60}_2"]
 
 
 def test_a_missing_archive_is_answered_with_the_command_that_makes_it():

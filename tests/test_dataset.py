@@ -235,6 +235,14 @@ def test_a_broken_file_is_one_line_with_the_command_that_makes_it(name, content)
     load_error("segmenter")
 
 
+def test_an_archive_of_arrays_is_no_array():
+    path = Path("data/prepared/segmenter/masks.npy")
+    masks = np.load(path)
+    with path.open("wb") as file:
+        np.savez(file, masks)
+    load_error("segmenter")
+
+
 @pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
 def test_an_array_that_is_cut_off_is_one_line_with_the_command_that_makes_it(name):
     path = Path("data/prepared/segmenter", name)

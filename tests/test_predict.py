@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +16,7 @@ from pipeline.archives import read_pictures
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import COLOURS
 from pipeline.pictures import decode, square
-from pipeline.predict import areas, classify, main, overlay_names, predict_masks, segment
+from pipeline.predict import areas, classify, main, overlay_names, predict_masks, reading, segment
 from tests.colourmodels import RED, write_classifier, write_segmenter
 from tests.petsbuilder import encode
 from tests.project import run_in
@@ -161,6 +162,12 @@ def test_without_a_checkpoint_one_line_says_so(run, workspace: Path, task: str, 
     status, out, err = run("pet.png", "--out", "overlays")
     assert re.fullmatch(rf"predict: {path}: {reason}", status)
     assert (out, err, Path("overlays").exists()) == ([], [], False)
+
+
+def test_a_model_that_takes_other_pictures_is_not_called_an_unreadable_picture(workspace: Path) -> None:
+    grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
+    with pytest.raises(ValueError, match="incompatible"), reading("pet.png"):
+        classify(grey, Path("pet.png").read_bytes())
 
 
 def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:

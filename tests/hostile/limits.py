@@ -7,7 +7,6 @@ from itertools import islice, product
 import numpy as np
 from PIL import Image
 
-from pipeline.archives import MAX_LIST_BYTES
 from pipeline.pictures import MAX_FILE_BYTES, MAX_PIXELS, MAX_SCANS
 from tests.hostile.case import TEST, Case, case
 from tests.hostile.files import entry, jpeg_of_scans, jpeg_of_segments, run_length_bmp
@@ -25,7 +24,7 @@ def everywhere(picture: bytes) -> Case:
 
 
 def a_breed_per_picture() -> Case:
-    breeds = islice(map("".join, product(string.ascii_lowercase, repeat=4)), MAX_LIST_BYTES // 13)
+    breeds = islice(map("".join, product(string.ascii_lowercase, repeat=5)), MAX_FILE_BYTES // 14)
     lines = "".join(f"{breed}_1 1 1 1\n" for breed in breeds).encode()
     return case({"annotations/trainval.txt": lines, "annotations/test.txt": lines.replace(b"_1 ", b"_2 ")})
 

@@ -1,0 +1,17 @@
+"""All benchmarks of speed and memory, in one table: benchmarks/results/bench.md.
+
+    make bench       two hours on 2 cores
+
+Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The table is written anew after each of them.
+"""
+
+from benchmarks import experiments, memory, predicting, preparing, starting, training
+from benchmarks.measure import RESULTS, in_process, table
+
+if __name__ == "__main__":
+    RESULTS.mkdir(exist_ok=True)
+    rows: list[dict[str, str]] = []
+    for benchmark in (training, preparing, experiments, starting, predicting, memory):
+        rows += in_process(benchmark.measure)
+        (RESULTS / "bench.md").write_text(table(rows))
+    print(table(rows))

@@ -1,0 +1,123 @@
+"""What a second experiment takes, beyond its training, and a `dvc repro` with nothing to do.
+
+    python -m benchmarks.experiments [--rounds 3]       20 minutes on 2 cores
+
+Needs data/raw and `dvc repro preprocess_segmenter preprocess_classifier` of real pets. In a clone of HEAD both models
+are trained for an epoch; then one's learning rate changes, and `dvc repro` runs: train, evaluate, plot. The other side
+is the chapter's notebook, run again with the change: imports, all pictures, an epoch, the test split. Both have to
+train and to predict the test split; what is left of the time is what the pipeline costs.
+"""
+
+import argparse
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from benchmarks import chapter
+from benchmarks.measure import in_process, ratios, spread, table
+from pipeline.dataset import load_dataset
+from pipeline.evaluate import BATCH
+from pipeline.params import load_params
+from pipeline.stage import RAW, TASKS
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+EPOCH_LINE = re.compile(r" epoch \d+/\d+: .*, ([\d.]+) s\n")
+
+
+def change(section: str, **keys: float) -> None:
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params[section] |= keys
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def repro() -> tuple[float, float]:
+    """The seconds of `dvc repro`, and of the epochs in it."""
+    started = time.perf_counter()
+    done = subprocess.run(["dvc", "repro"], stdout=subprocess.PIPE, text=True, check=True)
+    return time.perf_counter() - started, sum(map(float, EPOCH_LINE.findall(done.stdout)))
+
+
+@contextlib.contextmanager
+def project() -> Iterator[None]:
+    """Within: a clone of HEAD with this folder's archives and parameters, an epoch for each model, all stages done."""
+    params, source = Path("params.yaml").read_text(), RAW.resolve()
+    with TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
+        with contextlib.chdir(folder):
+            os.environ["PETS_SOURCE"] = str(source)
+            Path("params.yaml").write_text(params)
+            for task in TASKS:
+                change(f"train_{task}", epochs=1)
+            repro()
+            yield
+
+
+def notebook(task: str, unpacked: Path, learning_rate: float) -> tuple[float, float]:
+    """The chapter's way from loading to the test split: the seconds of its epoch, and of predicting the test split."""
+    params = getattr(load_params(), f"train_{task}").model_copy(update={"learning_rate": learning_rate})
+    data = load_dataset(task)
+    train, validation, test = (
+        chapter.load_split(task, unpacked, data.samples, split, data.image_size)
+        for split in ("train", "validation", "test")
+    )
+    model = chapter.compiled(task, params, data.image_size)
+    started = time.perf_counter()
+    model.fit(*train, batch_size=params.batch_size, validation_data=validation, verbose=0)
+    trained = time.perf_counter()
+    model.predict(test[0], BATCH, verbose=0)
+    return trained - started, time.perf_counter() - trained
+
+
+def second_experiments(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
+    """Rows for the whole and for what is left without the epoch and the test split."""
+    here: list[float] = []
+    there: list[float] = []
+    beyond: list[float] = []
+    for k in range(rounds):
+        rate = 0.001 + (k + 1) / 1e6
+        change(f"train_{task}", learning_rate=rate)
+        whole, epoch = repro()
+        started = time.perf_counter()
+        _, test = in_process(notebook, task, unpacked, rate)
+        there.append(time.perf_counter() - started)
+        here.append(whole)
+        beyond.append(whole - epoch - test)
+        print(
+            f"{task}: {whole:.1f} s, the epoch {epoch:.1f} s, the test split {test:.1f} s", file=sys.stderr, flush=True
+        )
+    what = f"{task}, a second experiment of one epoch, s"
+    ours = {"what": what, "here": spread(here), "there": f"the notebook again: {spread(there)}"}
+    return [
+        ours | {"ratio": spread(ratios(there, here)), "goal": ""},
+        {
+            "what": f"{what}: beyond its epoch and `model.predict` of the test split",
+            "here": spread(beyond),
+            "there": "",
+            "ratio": "",
+            "goal": "at most 10",
+        },
+    ]
+
+
+def measure(rounds: int = 3) -> list[dict[str, str]]:
+    with TemporaryDirectory() as unpacked:
+        chapter.unpack(Path(unpacked))
+        with project():
+            idle = [repro()[0] for _ in range(5)]
+            rows = [row for task in TASKS for row in second_experiments(task, rounds, Path(unpacked))]
+    nothing = {"what": "`dvc repro` with nothing to do, s", "here": spread(idle), "there": "", "ratio": ""}
+    return [*rows, nothing | {"goal": "at most 2"}]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.experiments")
+    parser.add_argument("--rounds", type=int, default=3)
+    print(table(measure(parser.parse_args().rounds)))

@@ -1,0 +1,95 @@
+"""From `python -m pipeline.train TASK` to the end of its first step, and what that is made of.
+
+    python -m benchmarks.starting [--rounds 5]       three minutes on 2 cores
+
+Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The stage runs as it is, in a process and a
+folder of its own, until its first step is done; its parts are clocked on the way.
+"""
+
+import argparse
+import importlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measure import spread, table
+from pipeline.stage import TASKS
+
+IMPORTS = ("tensorflow", "keras", "mlflow", "pipeline.train")  # each takes what those before it have not imported
+PARTS = {
+    "content_md5": "md5 of the pictures",
+    "new_models": "models",
+    "stored_history": "dvc.lock",
+    "open_run": "MLflow",
+}
+
+
+def clocked(name: str, function: Callable, parts: dict[str, float]) -> Callable:
+    """The function, which adds its seconds to the part with this name."""
+
+    def timed(*arguments):
+        started = time.perf_counter()
+        result = function(*arguments)
+        parts[name] = time.perf_counter() - started
+        return result
+
+    return timed
+
+
+def start(task: str, began: float) -> None:
+    """Print the seconds of each part of a training's start as JSON. began: when the process did, as time.time()."""
+    parts = {"Python and pandas": time.time() - began}
+    for name in IMPORTS:
+        clocked(f"import {name}", importlib.import_module, parts)(name)
+    train = sys.modules["pipeline.train"]
+
+    def first_step(model, augmented, data, params, *_) -> None:
+        started = time.perf_counter()
+        batches = train.training_batches(data, params.batch_size, params.seed, augmented=augmented)
+        model.fit(batches, steps_per_epoch=1, shuffle=False, verbose=0)
+        parts["first step, traced"] = time.perf_counter() - started
+        print(json.dumps(parts | {"all": time.time() - began}))
+        raise KeyboardInterrupt
+
+    for name, what in PARTS.items():
+        setattr(train, name, clocked(what, getattr(train, name), parts))
+    train.fit = first_step
+    train.run(train.train, task)
+
+
+def started(task: str, folder: Path) -> dict[str, float]:
+    """The seconds of the parts, measured in a folder with the same data and parameters and a new store."""
+    code = f"from benchmarks.starting import start; start({task!r}, {time.time()!r})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(task: str, rounds: int) -> dict[str, str]:
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        for path in ("data", "params.yaml"):
+            (folder / path).symlink_to(Path(path).resolve())
+        found = [started(task, folder) for _ in range(rounds)]
+    medians = {part: statistics.median(parts[part] for parts in found) for part in found[0] if part != "all"}
+    return {
+        "what": f"{task}, from the command to the end of the first step, s",
+        "here": spread([parts["all"] for parts in found]),
+        "there": ", ".join(f"{part} {seconds:.1f}" for part, seconds in medians.items()),
+        "ratio": "",
+        "goal": "stated",
+    }
+
+
+def measure(rounds: int = 5) -> list[dict[str, str]]:
+    return [compare(task, rounds) for task in TASKS]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.starting")
+    parser.add_argument("--rounds", type=int, default=5)
+    print(table(measure(parser.parse_args().rounds)))
