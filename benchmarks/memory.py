@@ -11,17 +11,18 @@ import argparse
 import contextlib
 import io
 import shutil
+import subprocess
 import sys
 import tarfile
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import in_process, peak_memory, table
+from benchmarks.measure import table
 from pipeline.archives import read_lists, read_pictures, read_trimaps
 from pipeline.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.params import load_params
-from pipeline.preprocess import preprocess
 from pipeline.stage import RAW, TASKS
 from pipeline.train import new_models
 from pipeline.twin import is_augmented
@@ -44,28 +45,23 @@ def copy_of(stem: str, k: int) -> str:
 def write_archives(times: int, folder: Path) -> None:
     """Both archives with everything so many times."""
     listed = read_lists(RAW / "annotations.tar.gz")
-    stems = set(listed["stem"])
     (folder / RAW).mkdir(parents=True)
     with tarfile.open(folder / RAW / "annotations.tar.gz", "w") as archive:
         for split, rows in listed.groupby("split"):
             pairs = [(row, k) for row in rows.itertuples() for k in range(times)]
             lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
             add(archive, f"annotations/{split}.txt", "".join(lines).encode())
-        for stem, data in read_trimaps(RAW / "annotations.tar.gz", stems, folder).items():
-            for k in range(times):
-                add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", data)
+        trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"], folder)
+        for stem, k in product(listed["stem"][trimaps.found], range(times)):
+            add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem))
     with tarfile.open(folder / RAW / "images.tar.gz", "w") as archive:
-        for stem, data in read_pictures(RAW / "images.tar.gz", stems):
+        for stem, data in read_pictures(RAW / "images.tar.gz", listed["stem"]):
             for k in range(times):
                 add(archive, f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2))
 
 
-def preprocess_peak(task: str) -> float:
-    preprocess(task)
-    return peak_memory()
-
-
-def training_peak(task: str) -> float:
+def train_some(task: str) -> None:
+    """An epoch of reading, with some steps."""
     params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
     model, twin = new_models(task, params, data.image_size)
     batches = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
@@ -74,7 +70,19 @@ def training_peak(task: str) -> float:
     for part in (batches.take(steps_per_epoch(data, params.batch_size)), validation):
         for _ in part:
             pass
-    return peak_memory()
+
+
+WORK = {  # in processes that import no more than the stage does
+    "preprocess": "from pipeline.preprocess import preprocess; preprocess({!r})",
+    "training": "from benchmarks.memory import train_some; train_some({!r})",
+}
+
+
+def peak_of(work: str) -> float:
+    """MiB that a process has at its worst."""
+    code = f"{work}; from benchmarks.measure import peak_memory; print(peak_memory())"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
 
 
 def peaks(times: int) -> dict[str, float]:
@@ -84,10 +92,10 @@ def peaks(times: int) -> dict[str, float]:
         write_archives(times, Path(folder))
         shutil.copy("params.yaml", folder)
         with contextlib.chdir(folder):
-            for stage, peak in (("preprocess", preprocess_peak), ("training", training_peak)):
+            for stage, work in WORK.items():
                 for task in TASKS:
-                    found[f"{stage}, {task}"] = in_process(peak, task)
-                    print(f"{times} times, {stage}, {task}: {found[f'{stage}, {task}']:.0f} MiB", file=sys.stderr)
+                    peak = found[f"{task}, {stage}"] = peak_of(work.format(task))
+                    print(f"{times} times, {task}, {stage}: {peak:.0f} MiB", file=sys.stderr, flush=True)
     return found
 
 

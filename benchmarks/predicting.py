@@ -45,7 +45,7 @@ def compare(task: str, rounds: int) -> list[dict[str, str]]:
     model = ARCHITECTURES[getattr(load_params(), f"train_{task}").architecture](data.image_size)
     rows = data.rows("test")[:count]
     array = data.images[rows]
-    stems = set(read_lists(RAW / "annotations.tar.gz")["stem"])
+    stems = read_lists(RAW / "annotations.tar.gz")["stem"]
     files = [content for _, content in islice(read_pictures(RAW / "images.tar.gz", stems), count)]
     ways = {
         "predict": lambda: model.predict(array, BATCH, verbose=0),

@@ -39,7 +39,7 @@ SIZE = load_params().preprocess.classifier_size
 
 def published() -> list[bytes]:
     """The JPEG files of the published size."""
-    stems = set(read_lists(RAW / "annotations.tar.gz")["stem"])
+    stems = read_lists(RAW / "annotations.tar.gz")["stem"]
     pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
     return [data for data in pictures if data.startswith(b"\xff\xd8") and size_of(data) != REDUCED]
 

@@ -5,15 +5,18 @@ The members' names are compared with those of the lists, never used as paths.
 """
 
 import gzip
+import io
 import os
 import re
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+import numpy as np
 import pandas as pd
 
 from pipeline.pictures import MAX_FILE_BYTES
@@ -27,29 +30,44 @@ LINKS_DEVICES_AND_FOLDERS = (b"1", b"2", b"3", b"4", b"5", b"6")
 ZEROS = bytes(tarfile.BLOCKSIZE)
 
 
-class Spool(Mapping[str, bytes]):
-    """Files by stem, kept in one file in a folder, which has no name and goes with the process.
+class Stems:
+    """Names to look up, side by side as bytes: a set and its strings would take five times the memory."""
 
-    Memory holds where each one lies: all trimaps at once may be more than fits.
-    """
-
-    def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it goes with this object
-        self._places: dict[str, tuple[int, int]] = {}
-
-    def __setitem__(self, stem: str, data: bytes) -> None:
-        self._places[stem] = (self._file.tell(), self._file.write(data))
-
-    def __getitem__(self, stem: str) -> bytes:
-        offset, size = self._places[stem]
-        return os.pread(self._file.fileno(), size, offset)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+    def __init__(self, stems: Iterable[str]):
+        self._names = np.sort(np.array([stem.encode() for stem in stems], dtype=bytes))
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._names)
+
+    def row(self, stem: str) -> int | None:
+        """The place of a stem among all, sorted; None for one that is not there."""
+        name = stem.encode(errors="surrogateescape")
+        row = int(np.searchsorted(self._names, name)) if len(name) <= self._names.itemsize else len(self)
+        return row if row < len(self) and self._names[row] == name else None
+
+
+class Trimaps:
+    """PNG files, in one file in a folder, which has no name and goes with the process.
+
+    Memory holds where each one lies: all of them may be more than fits. found: bool (stems,), sorted by stem.
+    """
+
+    def __init__(self, stems: Stems, folder: Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it goes with this object
+        self._stems, self._places = stems, np.zeros((len(stems), 2), np.int64)
+        self.found = np.zeros(len(stems), bool)
+
+    def add(self, stem: str, data: bytes) -> None:
+        row = self._stems.row(stem)
+        self._places[row], self.found[row] = (self._file.tell(), self._file.write(data)), True
+
+    def get(self, stem: str) -> bytes | None:
+        row = self._stems.row(stem)
+        if row is None or not self.found[row]:
+            return None
+        offset, size = self._places[row].tolist()
+        return os.pread(self._file.fileno(), size, offset)
 
 
 def read_lists(path: Path) -> pd.DataFrame:
@@ -61,33 +79,43 @@ def read_lists(path: Path) -> pd.DataFrame:
     lists: dict[str, pd.DataFrame] = {}
     for name, data in _members(path):
         if name in ("annotations/trainval.txt", "annotations/test.txt"):
-            _add_once(lists, _stem(name), _parse_list(data, f"{path}: {name}", _stem(name)), path)
+            split = PurePosixPath(name).stem
+            if split in lists:
+                raise InputError(f"{path}: {split} is in the archive twice; allowed: once")
+            lists[split] = _parse_list(data, f"{path}: {name}", split)
     for split in ("trainval", "test"):
         if split not in lists:
             raise InputError(f"{path}: no annotations/{split}.txt inside")
     listed = pd.concat(lists.values()).sort_values("stem", ignore_index=True)
-    if (twice := listed["stem"][listed["stem"].duplicated()]).size:
+    if (twice := listed["stem"][listed["stem"] == listed["stem"].shift()]).size:
         raise InputError(f"{path}: {twice.iloc[0]} is listed twice; allowed: once")
     return listed
 
 
-def read_trimaps(path: Path, stems: set[str], folder: Path) -> Spool:
-    """The content of annotations/trimaps/STEM.png for those of the stems that annotations.tar.gz has, in the folder."""
-    trimaps = Spool(folder)
-    for name, data in _members(path):
-        stem = _stem(name)
-        if name == f"annotations/trimaps/{stem}.png" and stem in stems:
-            _add_once(trimaps, stem, data, path)
+def read_trimaps(path: Path, stems: Iterable[str], folder: Path) -> Trimaps:
+    """The content of annotations/trimaps/STEM.png for each of the stems that annotations.tar.gz has, in the folder."""
+    known = Stems(stems)
+    trimaps = Trimaps(known, folder)
+    for stem, data in _files_of(path, "annotations/trimaps/{}.png", known):
+        trimaps.add(stem, data)
     return trimaps
 
 
-def read_pictures(path: Path, stems: set[str]) -> Iterator[tuple[str, bytes]]:
+def read_pictures(path: Path, stems: Iterable[str]) -> Iterator[tuple[str, bytes]]:
     """Yield (stem, file content) for images/STEM.jpg of each of the stems, in the order of images.tar.gz."""
-    seen: dict[str, bytes] = {}
+    return _files_of(path, "images/{}.jpg", Stems(stems))
+
+
+def _files_of(path: Path, name_of: str, stems: Stems) -> Iterator[tuple[str, bytes]]:
+    """(stem, content) of the members that are named so. Raises InputError for one that is in the archive twice."""
+    seen = np.zeros(len(stems), bool)
     for name, data in _members(path):
-        stem = _stem(name)
-        if name == f"images/{stem}.jpg" and stem in stems:
-            _add_once(seen, stem, b"", path)
+        stem = PurePosixPath(name).stem
+        row = stems.row(stem) if name == name_of.format(stem) else None
+        if row is not None:
+            if seen[row]:
+                raise InputError(f"{path}: {stem} is in the archive twice; allowed: once")
+            seen[row] = True
             yield stem, data
 
 
@@ -151,24 +179,21 @@ def _open(path: Path) -> BinaryIO:
 
 def _parse_list(data: bytes, where: str, split: str) -> pd.DataFrame:
     """Lines of `STEM CLASS-ID SPECIES BREED-ID`. The breed is the stem without its number, names hold underscores."""
-    rows = []
-    for number, line in enumerate(data.decode("utf-8-sig", "replace").splitlines(), 1):
+    rows, columns = _rows(data, where), ["stem", "species", "breed"]
+    frames = [pd.DataFrame([], columns=columns, dtype="str")]
+    while part := list(islice(rows, 10_000)):  # a table takes a tenth of the memory of such a list
+        frames.append(pd.DataFrame(part, columns=columns))
+    return pd.concat(frames, ignore_index=True).assign(split=split)
+
+
+def _rows(data: bytes, where: str) -> Iterator[tuple[str, str, str]]:
+    for number, line in enumerate(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "replace"), 1):
         if not line.strip() or line.startswith("#"):
             continue
         match = re.fullmatch(rf"\s*({STEM})\s+\d+\s+([12])\s+\d+\s*", line, re.ASCII)
         if match is None:
             allowed = "NAME_NUMBER CLASS-ID SPECIES BREED-ID, NAME of A-Z a-z 0-9 _ (60), SPECIES 1 (cat) or 2 (dog)"
-            raise InputError(f"{where}: line {number}: {line[:100]!r}; allowed: {allowed}")
+            found = line.removesuffix("\n")[:100]
+            raise InputError(f"{where}: line {number}: {found!r}; allowed: {allowed}")
         stem, breed, species = match.groups()
-        rows.append((stem, SPECIES_IDS[species], breed, split))
-    return pd.DataFrame(rows, columns=["stem", "species", "breed", "split"])
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(name).stem
-
-
-def _add_once(found: dict[str, Any] | Spool, stem: str, data: Any, path: Path) -> None:
-    if stem in found:
-        raise InputError(f"{path}: {stem} is in the archive twice; allowed: once")
-    found[stem] = data
+        yield stem, SPECIES_IDS[species], breed

@@ -32,11 +32,11 @@ class Unreadable(ValueError):
 class Sample:
     """One readable picture: image uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2 if it has a trimap.
 
-    digest: SHA-256 of the file, by which copies are found.
+    digest: SHA-256 of the file, 32 bytes, by which copies are found.
     """
 
     stem: str
-    digest: str
+    digest: bytes
     image: np.ndarray
     mask: np.ndarray | None
 
@@ -122,7 +122,7 @@ def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sampl
     except Unreadable as error:
         return Reject(stem, str(error))
     nearest = None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
-    return Sample(stem, hashlib.sha256(picture).hexdigest(), image, nearest)
+    return Sample(stem, hashlib.sha256(picture).digest(), image, nearest)
 
 
 def _one_line(error: Exception) -> str:

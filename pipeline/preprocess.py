@@ -15,8 +15,9 @@ pictures of both are drawn together.
 Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, and nothing is written elsewhere.
 """
 
+from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
@@ -26,7 +27,7 @@ import pandas as pd
 from joblib import cpu_count
 from tqdm import tqdm
 
-from pipeline.archives import read_lists, read_pictures, read_trimaps
+from pipeline.archives import Stems, Trimaps, read_lists, read_pictures, read_trimaps
 from pipeline.params import Preprocess, load_params
 from pipeline.pictures import Reject, Sample, prepare
 from pipeline.stage import PREPARED, RAW, InputError, run, task_argument, write_metrics, writing
@@ -54,9 +55,7 @@ class ArrayFile:
         np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": self.shape})
 
 
-def prepare_all(
-    pictures: Iterable[tuple[str, bytes]], trimaps: Mapping[str, bytes], size: int
-) -> Iterator[Sample | Reject]:
+def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, size: int) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
     Threads are enough: Pillow decodes and resizes without the interpreter lock.
@@ -66,7 +65,8 @@ def prepare_all(
     with ThreadPoolExecutor(cores) as pool:
         try:
             for stem, picture in pictures:
-                pending.append(pool.submit(prepare, stem, picture, trimaps.get(stem), size))
+                trimap = trimaps.get(stem) if trimaps else None
+                pending.append(pool.submit(prepare, stem, picture, trimap, size))
                 if len(pending) > 4 * cores:
                     yield pending.popleft().result()
             while pending:
@@ -76,24 +76,26 @@ def prepare_all(
 
 
 def pack(
-    samples: Iterable[Sample | Reject], folder: Path, row_shapes: dict[str, tuple[int, ...]]
-) -> tuple[pd.DataFrame, list[Reject]]:
+    samples: Iterable[Sample | Reject], stems: Stems, folder: Path, row_shapes: dict[str, tuple[int, ...]]
+) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
     """Write an array for each of the row shapes, by the name of a sample's field, as the samples come.
 
-    Returns a row per sample in the order of the arrays (stem, digest), and the rejects.
+    Returns of each sample, in the order of the arrays, its row among the stems, int64, and its digest, 32 bytes; and
+    the rejects.
     """
-    rows, rejects = [], []
-    arrays = {name: ArrayFile(folder / f"{name}s.npy", shape) for name, shape in row_shapes.items()}
+    rows, digests, rejects = array("q"), bytearray(), []
+    files = {name: ArrayFile(folder / f"{name}s.npy", shape) for name, shape in row_shapes.items()}
     for sample in samples:
         if isinstance(sample, Reject):
             rejects.append(sample)
             continue
-        rows.append((sample.stem, sample.digest))
-        for name, array in arrays.items():
-            array.append(getattr(sample, name))
-    for array in arrays.values():
-        array.close()
-    return pd.DataFrame(rows, columns=["stem", "digest"]), rejects
+        rows.append(stems.row(sample.stem))
+        digests += sample.digest
+        for name, file in files.items():
+            file.append(getattr(sample, name))
+    for file in files.values():
+        file.close()
+    return np.array(rows), np.frombuffer(digests, "S32"), rejects
 
 
 def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
@@ -108,13 +110,14 @@ def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
     return listed.assign(split=split)
 
 
-def mark_duplicates(samples: pd.DataFrame) -> pd.DataFrame:
+def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
     """Mark `duplicate`, so that no split uses it, what is byte-identical to a picture of a later split.
 
     Later means train < validation < test: what a model is measured on stays, its copy leaves the training.
     """
     rank = samples["split"].map({"train": 0, "validation": 1, "test": 2})
-    is_copy = rank < rank.groupby(samples["digest"]).transform("max")
+    content = np.unique(digests, return_inverse=True)[1]  # numpy drops zeros at an end: all are of one length
+    is_copy = rank < rank.groupby(content).transform("max")
     for stem in samples["stem"][is_copy]:
         print(f"preprocess: {stem} is byte-identical to a picture of another split: kept out of training")
     return samples.assign(split=samples["split"].mask(is_copy, "duplicate"))
@@ -156,20 +159,21 @@ def preprocess(task: str) -> None:
     params, folder = load_params().preprocess, PREPARED / task
     size = getattr(params, f"{task}_size")
     row_shapes = {"image": (size, size, 3)} | ({"mask": (size, size)} if task == "segmenter" else {})
-    listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), {}
+    listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), None
     if task == "segmenter":
-        trimaps = read_trimaps(RAW / "annotations.tar.gz", set(listed["stem"]), PREPARED)
-        listed = listed[listed["stem"].isin(trimaps)]
-    stems = set(listed["stem"])
+        trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"], PREPARED)
+        listed = listed[trimaps.found]
+    stems = Stems(listed["stem"])
 
-    pictures = read_pictures(RAW / "images.tar.gz", stems)
+    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
     pictures = tqdm(pictures, f"preprocess {task}", len(stems), unit=" pictures", disable=None)
-    packed, rejects = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
-    found = {*packed["stem"], *(reject.stem for reject in rejects)}
-    rejects += [Reject(stem, "not in images.tar.gz") for stem in sorted(stems - found)]
+    rows, digests, rejects = pack(prepare_all(pictures, trimaps, size), stems, folder, row_shapes)
+    is_missing = np.ones(len(stems), bool)
+    is_missing[rows] = is_missing[[stems.row(reject.stem) for reject in rejects]] = False
+    rejects += [Reject(stem, "not in images.tar.gz") for stem in listed["stem"][is_missing]]
     pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(PREPARED / f"rejects_{task}.csv", index=False)
 
-    samples = mark_duplicates(packed.merge(listed, on="stem", how="left", validate="1:1"))
+    samples = mark_duplicates(listed.iloc[rows].reset_index(drop=True), digests)
     check(task, samples, rejects, len(listed), params)
     samples[["stem", "species", "breed", "split"]].to_csv(folder / "samples.csv", index=False)
     write_metrics(f"preprocess_{task}", summarize(samples, rejects))

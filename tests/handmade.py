@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import Spool, read_lists, read_pictures, read_trimaps
+from pipeline.archives import read_lists, read_pictures, read_trimaps
 from pipeline.stage import InputError
 from tests.petsbuilder import write_tar
 
@@ -29,8 +29,10 @@ def annotations_error(path: Path) -> str:
     return str(caught.value)
 
 
-def trimaps_of(path: Path, *stems: str) -> Spool:
-    return read_trimaps(path, set(stems), Path())
+def trimaps_of(path: Path, *stems: str) -> dict[str, bytes]:
+    trimaps = read_trimaps(path, stems, Path())
+    found = {stem: trimaps.get(stem) for stem in stems}
+    return {stem: data for stem, data in found.items() if data is not None}
 
 
 def pictures_error(path: Path, stems: set[str]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_lists, read_pictures
+from pipeline.archives import read_lists, read_pictures, read_trimaps
 from pipeline.stage import InputError
 from tests.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error, trimaps_of
 
@@ -65,6 +65,16 @@ def test_what_is_no_trimap_is_passed_over():
     strays += ["annotations/trimaps/README", "annotations/._test.txt", "elsewhere/boxer_3.png"]
     path = annotations(more=[(name, b"") for name in strays] + [("annotations/trimaps/boxer_2.png", b"png")])
     assert trimaps_of(path, "boxer_2", "boxer_3", "README") == {"boxer_2": b"png"}
+
+
+def test_each_trimap_is_found_again_and_no_other():
+    stems = [f"boxer_{number}" for number in (10, 2, 1)]
+    path = annotations(more=[(f"annotations/trimaps/{stem}.png", stem.encode() * 9) for stem in stems])
+    trimaps = read_trimaps(path, [*stems, "Abyssinian_1"], Path("scratch"))
+    assert [trimaps.get(stem) for stem in stems] == [stem.encode() * 9 for stem in stems]
+    assert trimaps.get("Abyssinian_1") is trimaps.get("boxer_3") is trimaps.get("b" * 200) is None
+    assert trimaps.found.tolist() == [False, True, True, True]  # Abyssinian_1, boxer_1, boxer_10, boxer_2
+    assert list(Path("scratch").iterdir()) == []
 
 
 def test_pictures_come_in_the_order_of_the_archive_and_strays_are_passed_over():
