@@ -15,8 +15,8 @@ from PIL import Image
 from pipeline.archives import read_pictures
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import COLOURS
-from pipeline.pictures import decode, square
-from pipeline.predict import areas, classify, main, overlay_names, predict_masks, reading, segment
+from pipeline.pictures import decode, size_of
+from pipeline.predict import areas, classify, input_of, main, overlay_names, predict_masks, reading, segment
 from tests.colourmodels import RED, write_classifier, write_segmenter
 from tests.petsbuilder import encode
 from tests.project import run_in
@@ -60,8 +60,9 @@ def run(
 
 def test_a_mask_has_the_pictures_own_size(workspace: Path) -> None:
     segmenter = load_checkpoint(Path("data/models/segmenter.keras"))
-    for height in (4, 7):
-        mask = segment(segmenter, encode(striped(FOREGROUND, CONTOUR, height=height)))
+    pictures = {height: encode(striped(FOREGROUND, CONTOUR, height=height)) for height in (4, 7)}
+    images = np.stack([input_of(segmenter, picture) for picture in pictures.values()])
+    for mask, height in zip(segment(segmenter, images, [(6, 4), (6, 7)]), pictures, strict=True):
         assert mask.dtype == np.uint8
         np.testing.assert_array_equal(mask, [[0, 0, 0, 2, 2, 2]] * height)
 
@@ -73,8 +74,11 @@ def test_the_areas_of_a_mask_are_shares_of_its_pixels() -> None:
 
 @pytest.mark.parametrize(("red", "expected"), [(64, ("cat", 0.75)), (128, ("dog", 0.5)), (192, ("dog", 0.75))])
 def test_the_probability_is_that_of_the_species_that_is_named(workspace: Path, red: int, expected: tuple) -> None:
-    picture = encode(Image.new("RGB", (5, 3), (red, 0, 0)))
-    assert classify(load_checkpoint(Path("data/models/classifier.keras")), picture) == expected
+    picture, model = (
+        encode(Image.new("RGB", (5, 3), (red, 0, 0))),
+        load_checkpoint(Path("data/models/classifier.keras")),
+    )
+    assert classify(model, input_of(model, picture)[None]) == [expected]
 
 
 def test_each_picture_gets_a_line(run) -> None:
@@ -167,7 +171,7 @@ def test_without_a_checkpoint_one_line_says_so(run, workspace: Path, task: str, 
 def test_a_model_that_takes_other_pictures_is_not_called_an_unreadable_picture(workspace: Path) -> None:
     grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="incompatible"), reading("pet.png"):
-        classify(grey, Path("pet.png").read_bytes())
+        classify(grey, input_of(grey, Path("pet.png").read_bytes())[None])
 
 
 def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
@@ -186,7 +190,7 @@ def test_the_classifier_says_of_each_test_picture_what_evaluation_wrote(
 ) -> None:
     model = load_checkpoint(repository / "data/models/classifier.keras")
     table = pd.read_csv(repository / "data/plots/classifier/predictions.csv")
-    said = [classify(model, pictures[stem]) for stem in table["stem"]]
+    said = classify(model, np.stack([input_of(model, pictures[stem]) for stem in table["stem"]]))
     assert [label for label, _ in said] == table["predicted"].tolist()
     dog = [probability if label == "dog" else 1 - probability for label, probability in said]
     np.testing.assert_allclose(dog, table["dog_probability"], atol=1e-6)  # the size of a batch may change the last bits
@@ -205,8 +209,8 @@ def test_the_segmenter_sees_of_each_test_picture_what_evaluation_sees(
     assert len(np.unique(expected)) > 1
     for row, mask in zip(rows, expected, strict=True):
         picture = pictures[samples["stem"][row]]
-        np.testing.assert_array_equal(square(picture, 16), images[row])
-        found = Image.fromarray(segment(model, picture))
+        np.testing.assert_array_equal(input_of(model, picture), images[row])
+        found = Image.fromarray(*segment(model, images[row][None], [size_of(picture)]))
         assert found.size == decode(picture).size
         small = np.asarray(found.resize((16, 16), Image.Resampling.NEAREST))
         assert (small != mask).sum() <= 1, "a pixel between two classes, at most"

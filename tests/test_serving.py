@@ -14,7 +14,8 @@ from PIL import Image
 
 from pipeline.archives import read_pictures
 from pipeline.checkpoint import load_checkpoint
-from pipeline.predict import classify, predict_masks, segment
+from pipeline.pictures import size_of
+from pipeline.predict import classify, input_of, predict_masks, segment
 from pipeline.stage import CLASSES
 from tests.petsbuilder import encode
 from tests.servers import free_port, kill, start
@@ -87,6 +88,11 @@ def request_of(*contents: bytes) -> dict:
     return {"dataframe_records": [{"picture": base64_of(content)} for content in contents]}
 
 
+def mask_of(model: keras.Model, picture: bytes) -> np.ndarray:
+    (mask,) = segment(model, input_of(model, picture)[None], [size_of(picture)])
+    return mask
+
+
 def answers(url: str, *contents: bytes) -> list[dict]:
     answer = requests.post(url, json=request_of(*contents), timeout=60)
     assert answer.status_code == 200, answer.text
@@ -98,7 +104,7 @@ def test_a_picture_of_any_kind_and_size_gets_its_mask_and_areas(segmenter: str, 
     (answer,) = answers(segmenter, PICTURES[name])
     found = opened(base64.b64decode(answer["mask"]))
     model = load_checkpoint(repository / "data/models/segmenter.keras")
-    np.testing.assert_array_equal(found, segment(model, PICTURES[name]) + 1)
+    np.testing.assert_array_equal(found, mask_of(model, PICTURES[name]) + 1)
     for value, label in enumerate(CLASSES, 1):
         assert answer[label] == pytest.approx((found == value).sum() / found.size)
 
@@ -108,7 +114,8 @@ def test_a_picture_of_any_kind_and_size_gets_a_label_with_its_probability(
     classifier: str, repository: Path, name: str
 ) -> None:
     (answer,) = answers(classifier, PICTURES[name])
-    label, probability = classify(load_checkpoint(repository / "data/models/classifier.keras"), PICTURES[name])
+    model = load_checkpoint(repository / "data/models/classifier.keras")
+    ((label, probability),) = classify(model, input_of(model, PICTURES[name])[None])
     assert answer == {"label": label, "probability": pytest.approx(probability, abs=1e-6)}
 
 

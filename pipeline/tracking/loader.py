@@ -15,7 +15,8 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.checkpoint import load_checkpoint
-from pipeline.predict import areas, classify, reading, segment
+from pipeline.pictures import size_of
+from pipeline.predict import areas, classify, input_of, reading, segment
 from pipeline.stage import InputError
 
 
@@ -54,13 +55,13 @@ def _decoded(cell: object, name: str) -> bytes:
 
 def _answer_mask(model: keras.Model, picture: bytes) -> dict[str, Any]:
     """The mask as a PNG of the picture's size with the values of the trimaps, 1 to 3; the share of each class."""
-    mask, png = segment(model, picture), io.BytesIO()
+    ((mask,), png) = segment(model, input_of(model, picture)[None], [size_of(picture)]), io.BytesIO()
     Image.fromarray(mask + 1).save(png, "PNG")
     return {"mask": png.getvalue()} | areas(mask)
 
 
 def _answer_label(model: keras.Model, picture: bytes) -> dict[str, Any]:
-    label, probability = classify(model, picture)
+    ((label, probability),) = classify(model, input_of(model, picture)[None])
     return {"label": label, "probability": probability}
 
 
