@@ -27,7 +27,7 @@ from pipeline.figures import overlay
 from pipeline.pictures import FORMATS, MAX_FILE_BYTES, Unreadable, decode, size_of, square
 from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
 
-BATCH = 16  # pictures predicted at once, of files; twice as many are no faster
+BATCH = 16  # files read, and predicted, at once
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
 
 

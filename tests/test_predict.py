@@ -168,6 +168,17 @@ def test_without_a_checkpoint_one_line_says_so(run, workspace: Path, task: str, 
     assert (out, err, Path("overlays").exists()) == ([], [], False)
 
 
+def test_pictures_beyond_a_batch_are_answered_in_their_order(
+    run, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.predict.BATCH", 2)
+    for name in "abcd":
+        shutil.copy("pet.png", f"{name}.png")
+    status, out, err = run("a.png", "no.png", "neither.png", "nor.png", "b.png", "c.png", "d.png")
+    assert (status, len(err)) == (1, 3)
+    assert [line.partition(":")[0] for line in out] == ["a.png", "b.png", "c.png", "d.png"]
+
+
 def test_a_model_that_takes_other_pictures_is_not_called_an_unreadable_picture(workspace: Path) -> None:
     grey = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
     with pytest.raises(ValueError, match="incompatible"), reading("pet.png"):

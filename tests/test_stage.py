@@ -95,6 +95,15 @@ def test_an_interrupted_stage_exits_130_with_one_line(at_work, sent):
     assert ended(at_work) == (130, "", "train_segmenter: interrupted\n")
 
 
+@pytest.mark.parametrize(("started_as", "before"), [("-m", "False"), ("a server", "True")])
+def test_garbage_is_collected_while_a_stage_works_and_always_in_a_process_that_imports_the_package(started_as, before):
+    begin = f"import gc, sys; sys.argv[0] = {started_as!r}; import pipeline; print(gc.isenabled())"
+    work = "from pipeline.stage import program\nwith program('train'): print(gc.isenabled())"
+    path = {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", f"{begin}\n{work}"], env=environment() | path, capture_output=True)
+    assert done.stdout.decode().split() == [before, "True"]
+
+
 def test_an_interrupted_stage_unwinds():
     process = start("\n    ".join(["try: " + WAIT, "finally: print('put away')"]), task="'segmenter'")
     assert process.stdout.readline() == "at work\n"
