@@ -2,6 +2,7 @@
 
 Every picture is read with Keras' `load_img` into one float32 array; `fit` takes that array, in float32, and a
 `ModelCheckpoint` writes the best epoch. Architecture, data, batch size, epochs and optimizer are those of params.yaml.
+So the segmenter is in the chapter; its cats and dogs come from a folder, batch by batch, which takes longer.
 Source: F. Chollet, Deep Learning with Python, 2nd edition, chapter 9.
 """
 

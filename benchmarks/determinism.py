@@ -7,15 +7,15 @@ a process of its own, with and without in turn; the epoch in which TensorFlow tr
 """
 
 import argparse
-import multiprocessing
-import time
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 
 import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from benchmarks.measure import in_process, ratios, side_by_side, spread, table
+from benchmarks.training import Clock
 from pipeline.dataset import Dataset, steps_per_epoch, training_batches
 from pipeline.devices import keras_policy
 from pipeline.models import ARCHITECTURES
@@ -24,16 +24,6 @@ from pipeline.stage import TASKS
 from pipeline.twin import is_augmented, objective, training_twin
 
 PICTURES = 192
-
-
-class Clock(keras.callbacks.Callback):
-    """The seconds of the last epoch."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.start = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self.seconds = time.monotonic() - self.start
 
 
 def random_pictures(task: str, size: int) -> Dataset:
@@ -55,27 +45,27 @@ def measure(task: str, deterministic: bool) -> float:
     twin = training_twin(model, keras_policy(training.precision))
     loss, accuracy = objective(task)
     twin.compile(keras.optimizers.RMSprop(training.learning_rate), loss, metrics=[accuracy])
-    batches = training_batches(data, training.batch_size, training.seed, augmented=is_augmented(model))
-    steps = steps_per_epoch(data, training.batch_size)
-    twin.fit(batches, steps_per_epoch=steps, epochs=2, shuffle=False, verbose=0, callbacks=[clock])
-    return PICTURES / clock.seconds
+    twin.fit(
+        training_batches(data, training.batch_size, training.seed, augmented=is_augmented(model)),
+        steps_per_epoch=steps_per_epoch(data, training.batch_size),
+        epochs=2,
+        shuffle=False,
+        verbose=0,
+        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: clock.log_later([]))],
+    )
+    return PICTURES / (clock.ends[1] - clock.ends[0])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.determinism")
-    parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
-    print("| model | deterministic, pictures/s | not | ratio |\n| --- | --- | --- | --- |")
-    spawn = multiprocessing.get_context("spawn")  # what TensorFlow once set stays: a fresh process for each
-    with ProcessPoolExecutor(1, mp_context=spawn, max_tasks_per_child=1) as processes:
-        for task in TASKS:
-            found = {True: [], False: []}
-            for _, deterministic in ((k, way) for k in range(rounds) for way in found):
-                found[deterministic].append(processes.submit(measure, task, deterministic).result())
-            medians = {way: np.median(speeds) for way, speeds in found.items()}
-            cells = [f"{medians[way]:.1f} ({min(speeds):.1f} to {max(speeds):.1f})" for way, speeds in found.items()]
-            print(f"| {task} | {' | '.join(cells)} | {medians[True] / medians[False]:.2f} |", flush=True)
+def compare(task: str, rounds: int) -> dict[str, str]:
+    """A row of the table."""
+    ways = {name: partial(in_process, measure, task, name == "with") for name in ("with", "without")}
+    speeds = side_by_side(ways, rounds)
+    cells = {f"{name}, pictures/s": spread(found) for name, found in speeds.items()}
+    return {"model": task} | cells | {"ratio": spread(ratios(speeds["with"], speeds["without"]))}
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.determinism")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    print(table([compare(task, given.rounds) for task in TASKS]))

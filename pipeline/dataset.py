@@ -89,7 +89,8 @@ def load_dataset(task: str, replicas: int = 1) -> Dataset:
     data = Dataset(samples, images, targets, replicas)
     for split in ("train", "validation"):
         if not len(data.rows(split)):
-            raise InputError(f"{folder}: too few {split} pictures for {replicas} replicas; allowed: one for each")
+            found = (data.samples["split"] == split).sum()
+            raise InputError(f"{folder}: {found} {split} pictures; allowed: at least {replicas}, one for each replica")
     return data
 
 

@@ -121,7 +121,7 @@ def test_replicas_get_as_many_pictures_each():
 
 
 def test_a_split_that_is_too_small_for_the_replicas_is_an_error():
-    error = "^data/prepared/classifier: too few validation pictures for 3 replicas; allowed: one for each$"
+    error = "^data/prepared/classifier: 2 validation pictures; allowed: at least 3, one for each replica$"
     with pytest.raises(InputError, match=error):
         load_dataset("classifier", replicas=3)
 
