@@ -7,6 +7,7 @@ Source: F. Chollet, Deep Learning with Python, 2nd edition, chapter 9.
 """
 
 import tarfile
+import time
 from pathlib import Path
 
 import keras
@@ -14,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.models import ARCHITECTURES
-from pipeline.params import Train
-from pipeline.stage import RAW
+from pipeline.params import Train, load_params
+from pipeline.stage import PREPARED, RAW
 
 LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
 
@@ -60,3 +61,17 @@ def compiled(task: str, params: Train, size: int) -> keras.Model:
     model = ARCHITECTURES[params.architecture](size)
     model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
     return model
+
+
+def notebook(task: str, unpacked: str) -> float:
+    """The whole notebook with an epoch, in the folder of a pipeline: the seconds of predicting the test split."""
+    params, samples = load_params(), pd.read_csv(PREPARED / task / "samples.csv")
+    training, size = getattr(params, f"train_{task}"), getattr(params.preprocess, f"{task}_size")
+    train, validation, test = (
+        load_split(task, Path(unpacked), samples, split, size) for split in ("train", "validation", "test")
+    )
+    model = compiled(task, training, size)
+    model.fit(*train, batch_size=training.batch_size, validation_data=validation, verbose=0)
+    started = time.perf_counter()
+    model.predict(test[0], verbose=0)
+    return time.perf_counter() - started

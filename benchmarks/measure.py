@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 from joblib import cpu_count
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")
 
 

@@ -10,6 +10,7 @@ first ones are trained on and validated: the others take what they take to be re
 import argparse
 import contextlib
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import table
-from pipeline.archives import read_lists, read_pictures, read_trimaps
+from benchmarks.measure import REPOSITORY, table
+from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
 from pipeline.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.params import load_params
 from pipeline.stage import RAW, TASKS
@@ -51,11 +52,11 @@ def write_archives(times: int, folder: Path) -> None:
             pairs = [(row, k) for row in rows.itertuples() for k in range(times)]
             lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
             add(archive, f"annotations/{split}.txt", "".join(lines).encode())
-        trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"], folder)
+        trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), folder)
         for stem, k in product(listed["stem"][trimaps.found], range(times)):
             add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem))
     with tarfile.open(folder / RAW / "images.tar.gz", "w") as archive:
-        for stem, data in read_pictures(RAW / "images.tar.gz", listed["stem"]):
+        for stem, data in read_pictures(RAW / "images.tar.gz", Stems(listed["stem"])):
             for k in range(times):
                 add(archive, f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2))
 
@@ -81,7 +82,8 @@ WORK = {  # in processes that import no more than the stage does
 def peak_of(work: str) -> float:
     """MiB that a process has at its worst."""
     code = f"{work}; from benchmarks.measure import peak_memory; print(peak_memory())"
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    here = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=here, stdout=subprocess.PIPE, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
 
@@ -101,7 +103,7 @@ def peaks(times: int) -> dict[str, float]:
 
 def measure(times: Sequence[int] = (1, 3, 10)) -> list[dict[str, str]]:
     found = {k: peaks(k) for k in times}
-    least, *_, most = times
+    least, most = times[0], times[-1]
     return [
         {
             "what": f"{name}: peak memory with {most} times the data, MiB",

@@ -2,29 +2,28 @@
 
     python -m benchmarks.predicting [--rounds 5]       five minutes on 2 cores
 
-Needs data/raw and `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The models have the weights that
-their seeds decide. Evaluate's pictures come from the packed arrays. Those of the program are files of the size that the
-archive has them in, for both models; its other side is the sum of both models' `predict`.
+Needs data/raw and `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The models have random weights.
+Evaluate's pictures come from the packed arrays. Those of the program are JPEGs of the published size, for both models;
+its other side is the sum of both models' `predict`.
 """
 
 import argparse
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
 
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
-from pipeline.archives import read_lists, read_pictures
+from benchmarks.preparing import published
 from pipeline.dataset import Dataset, load_dataset
 from pipeline.evaluate import BATCH, in_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import load_params
 from pipeline.predict import answers, dog_probabilities, predict_masks
-from pipeline.stage import RAW, TASKS
+from pipeline.stage import TASKS
 
 PICTURES = {"segmenter": 192, "classifier": 960}  # some seconds
 PREDICT = {"segmenter": predict_masks, "classifier": dog_probabilities}
@@ -73,13 +72,12 @@ def program(rounds: int) -> dict[str, str]:
     data, count = {task: load_dataset(task) for task in TASKS}, PICTURES["segmenter"]
     models = [model_of(task, data[task]) for task in TASKS]
     arrays = [data[task].images[data[task].rows("test")[:count]] for task in TASKS]
-    stems = read_lists(RAW / "annotations.tar.gz")["stem"]
     with TemporaryDirectory() as folder:
         paths = [Path(folder, f"{k}.jpg") for k in range(count)]
-        for path, (_, content) in zip(paths, islice(read_pictures(RAW / "images.tar.gz", stems), count), strict=True):
+        for path, content in zip(paths, published(), strict=False):
             path.write_bytes(content)
         return compare(
-            "the program predict, both models",
+            "the program predict, both models, JPEGs of about 500 x 375",
             count,
             lambda: list(answers(paths, [None] * count, models)),
             lambda: [model.predict(array, BATCH, verbose=0) for model, array in zip(models, arrays, strict=True)],

@@ -25,7 +25,7 @@ from PIL import Image
 
 from benchmarks import chapter
 from benchmarks.measure import ratios, side_by_side, spread, table
-from pipeline.archives import read_lists, read_pictures
+from pipeline.archives import Stems, read_lists, read_pictures
 from pipeline.params import load_params
 from pipeline.pictures import size_of
 from pipeline.preprocess import preprocess
@@ -39,7 +39,7 @@ SIZE = load_params().preprocess.classifier_size
 
 def published() -> list[bytes]:
     """The JPEG files of the published size."""
-    stems = read_lists(RAW / "annotations.tar.gz")["stem"]
+    stems = Stems(read_lists(RAW / "annotations.tar.gz")["stem"])
     pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
     return [data for data in pictures if data.startswith(b"\xff\xd8") and size_of(data) != REDUCED]
 

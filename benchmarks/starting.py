@@ -2,13 +2,14 @@
 
     python -m benchmarks.starting [--rounds 5]       three minutes on 2 cores
 
-Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The stage runs as it is, in a process and a
-folder of its own, until its first step is done; its parts are clocked on the way.
+Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The stage runs in a clone of its own, with a
+new store, until its first step is done; its parts are clocked on the way.
 """
 
 import argparse
 import importlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.measure import spread, table
-from pipeline.stage import TASKS
+from benchmarks.measure import REPOSITORY, spread, table
+from pipeline.stage import PREPARED, TASKS
 
 IMPORTS = ("tensorflow", "keras", "mlflow", "pipeline.train")  # each takes what those before it have not imported
 PARTS = {
@@ -62,19 +63,22 @@ def start(task: str, began: float) -> None:
     train.run(train.train, task)
 
 
-def started(task: str, folder: Path) -> dict[str, float]:
-    """The seconds of the parts, measured in a folder with the same data and parameters and a new store."""
-    code = f"from benchmarks.starting import start; start({task!r}, {time.time()!r})"
-    done = subprocess.run([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, text=True)
+def started(task: str) -> dict[str, float]:
+    """The seconds of the parts, in a clone of HEAD with the data and the parameters of this folder."""
+    with TemporaryDirectory() as folder:
+        subprocess.run(["git", "clone", "--quiet", REPOSITORY, folder], check=True)
+        shutil.copy("params.yaml", folder)
+        Path(folder, PREPARED).parent.mkdir()
+        Path(folder, PREPARED).symlink_to(PREPARED.resolve())
+        # As `python -m pipeline.train` begins: the package first, while sys.argv[0] is "-m".
+        begin = f"import sys; began = {time.time()}; sys.argv[0] = '-m'; import pipeline"
+        code = f"{begin}; from benchmarks.starting import start; start({task!r}, began)"
+        done = subprocess.run([sys.executable, "-c", code], cwd=folder, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def compare(task: str, rounds: int) -> dict[str, str]:
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        for path in ("data", "params.yaml"):
-            (folder / path).symlink_to(Path(path).resolve())
-        found = [started(task, folder) for _ in range(rounds)]
+    found = [started(task) for _ in range(rounds)]
     medians = {part: statistics.median(parts[part] for parts in found) for part in found[0] if part != "all"}
     return {
         "what": f"{task}, from the command to the end of the first step, s",

@@ -6,7 +6,6 @@ The members' names are compared with those of the lists, never used as paths.
 
 import gzip
 import io
-import os
 import re
 import tarfile
 import tempfile
@@ -54,7 +53,7 @@ class Trimaps:
 
     def __init__(self, stems: Stems, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - it goes with this object
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it goes with this object
         self._stems, self._places = stems, np.zeros((len(stems), 2), np.int64)
         self.found = np.zeros(len(stems), bool)
 
@@ -67,7 +66,8 @@ class Trimaps:
         if row is None or not self.found[row]:
             return None
         offset, size = self._places[row].tolist()
-        return os.pread(self._file.fileno(), size, offset)
+        self._file.seek(offset)
+        return self._file.read(size)
 
 
 def read_lists(path: Path) -> pd.DataFrame:
@@ -92,18 +92,17 @@ def read_lists(path: Path) -> pd.DataFrame:
     return listed
 
 
-def read_trimaps(path: Path, stems: Iterable[str], folder: Path) -> Trimaps:
+def read_trimaps(path: Path, stems: Stems, folder: Path) -> Trimaps:
     """The content of annotations/trimaps/STEM.png for each of the stems that annotations.tar.gz has, in the folder."""
-    known = Stems(stems)
-    trimaps = Trimaps(known, folder)
-    for stem, data in _files_of(path, "annotations/trimaps/{}.png", known):
+    trimaps = Trimaps(stems, folder)
+    for stem, data in _files_of(path, "annotations/trimaps/{}.png", stems):
         trimaps.add(stem, data)
     return trimaps
 
 
-def read_pictures(path: Path, stems: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+def read_pictures(path: Path, stems: Stems) -> Iterator[tuple[str, bytes]]:
     """Yield (stem, file content) for images/STEM.jpg of each of the stems, in the order of images.tar.gz."""
-    return _files_of(path, "images/{}.jpg", Stems(stems))
+    return _files_of(path, "images/{}.jpg", stems)
 
 
 def _files_of(path: Path, name_of: str, stems: Stems) -> Iterator[tuple[str, bytes]]:

@@ -9,6 +9,8 @@ import tensorflow as tf
 from pipeline.stage import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
+# Limits that a user may set for oneDNN.
+WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def device(precision: str) -> str:
@@ -20,8 +22,9 @@ def device(precision: str) -> str:
 def keras_policy(precision: str) -> str:
     """Keras' name for a `precision` of params.yaml on this machine.
 
-    "mixed" computes in bfloat16 on GPUs from compute capability 8 and on processors with instructions for it, in
-    float16 on GPUs from 7, else in float32. Weights, and what is summed up over a batch, are float32 in each.
+    "mixed" computes in bfloat16 on GPUs from compute capability 8 and on processors with instructions for it that the
+    user's environment leaves to oneDNN, in float16 on GPUs from 7, else in float32. Weights, and what is summed up over
+    a batch, are float32 in each.
     """
     if precision == "float32":
         return "float32"
@@ -30,8 +33,8 @@ def keras_policy(precision: str) -> str:
         return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
     # Without them oneDNN takes as long as for float32 or longer, and what oneDNN does not know takes many times that.
     has_bfloat16 = CPUINFO.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", CPUINFO.read_text())
-    is_limited = any(name in os.environ for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA"))
-    return "mixed_bfloat16" if has_bfloat16 and not is_limited else "float32"
+    is_off = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or os.environ.get("ONEDNN_MAX_CPU_ISA") in WITHOUT_BFLOAT16
+    return "mixed_bfloat16" if has_bfloat16 and not is_off else "float32"
 
 
 def strategy(replicas: int) -> tf.distribute.Strategy:

@@ -55,14 +55,13 @@ def input_of(model: keras.Model, picture: bytes) -> np.ndarray:
     return square(picture, model.input_shape[1])
 
 
-def segment(segmenter: keras.Model, images: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+def segment(segmenter: keras.Model, images: np.ndarray, sizes: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
     """The class of each pixel of pictures at their own sizes (width, height): uint8 (height, width) for each.
 
     images: uint8 (pictures, size, size, 3).
     """
-    masks = map(Image.fromarray, predict_masks(segmenter, images))
-    nearest = Image.Resampling.NEAREST
-    return [np.asarray(mask.resize(size, nearest)) for mask, size in zip(masks, sizes, strict=True)]
+    for mask, size in zip(predict_masks(segmenter, images), sizes, strict=True):
+        yield np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
 def areas(mask: np.ndarray) -> dict[str, float]:
@@ -142,15 +141,14 @@ def lines(pictures: Sequence[Opened], targets: Sequence[Path | None], models: Se
 def answers(
     paths: Sequence[Path], targets: Sequence[Path | None], models: Sequence[keras.Model]
 ) -> Iterator[str | InputError]:
-    """The line of each readable picture, an InputError for each other."""
+    """The line of each readable picture, an InputError for each other, in their order."""
     with ThreadPoolExecutor(cpu_count()) as pool:
         for start in range(0, len(paths), BATCH):
             part = slice(start, start + BATCH)
             found = list(pool.map(partial(open_picture, models=models), paths[part]))
-            yield from (item for item in found if isinstance(item, InputError))
             readable = [pair for pair in zip(found, targets[part], strict=True) if isinstance(pair[0], Opened)]
-            if readable:
-                yield from lines(*zip(*readable, strict=True), models)
+            said = lines(*zip(*readable, strict=True), models) if readable else iter(())
+            yield from (item if isinstance(item, InputError) else next(said) for item in found)
 
 
 def predict(pictures: Sequence[Path], out: Path | None) -> bool:
@@ -177,6 +175,7 @@ def main() -> None:
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=f"one of {', '.join(FORMATS)}")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for NAME-overlay.png of each picture")
     arguments = parser.parse_args()
+    sys.stdout.reconfigure(errors="backslashreplace")  # a file's name may be no text
     with program("predict"):
         sys.exit(0 if predict(arguments.pictures, arguments.out) else 1)
 

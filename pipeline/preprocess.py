@@ -98,6 +98,14 @@ def pack(
     return np.array(rows), np.frombuffer(digests, "S32"), rejects
 
 
+def rejected(stems: pd.Series, rows: np.ndarray, unreadable: list[Reject]) -> pd.DataFrame:
+    """stem and reason of each stem that is no row of a sample: the unreadable, then those not in the archive."""
+    left_out = pd.DataFrame([(reject.stem, reject.reason) for reject in unreadable], columns=["stem", "reason"])
+    missing = stems[~np.isin(np.arange(len(stems)), rows)]
+    missing = missing[~missing.isin(left_out["stem"])]
+    return pd.concat([left_out, pd.DataFrame({"stem": missing, "reason": "not in images.tar.gz"})], ignore_index=True)
+
+
 def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
     """Split trainval into train and validation, the same fraction of every breed; test stays as published."""
     drawn = (
@@ -123,7 +131,7 @@ def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
     return samples.assign(split=samples["split"].mask(is_copy, "duplicate"))
 
 
-def summarize(samples: pd.DataFrame, rejects: list[Reject]) -> dict:
+def summarize(samples: pd.DataFrame, rejects: pd.DataFrame) -> dict:
     """Counts for `dvc metrics`."""
     used = samples[samples["split"] != "duplicate"]
     return {
@@ -135,12 +143,13 @@ def summarize(samples: pd.DataFrame, rejects: list[Reject]) -> dict:
     }
 
 
-def check(task: str, samples: pd.DataFrame, rejects: list[Reject], listed: int, params: Preprocess) -> None:
+def check(task: str, samples: pd.DataFrame, rejects: pd.DataFrame, listed: int, params: Preprocess) -> None:
     """Raise InputError where too much was rejected or a model would have nothing to learn or to be measured on."""
     allowed = params.max_reject_fraction
     if len(rejects) > allowed * listed:
+        first = rejects.iloc[0]
         raise InputError(
-            f"{len(rejects)} of {listed} pictures rejected, the first {rejects[0].stem}.jpg: {rejects[0].reason}; "
+            f"{len(rejects)} of {listed} pictures rejected, the first {first.stem}.jpg: {first.reason}; "
             f"allowed: {allowed:g} of them (preprocess.max_reject_fraction)"
         )
     for split in ("train", "validation", "test"):
@@ -161,17 +170,15 @@ def preprocess(task: str) -> None:
     row_shapes = {"image": (size, size, 3)} | ({"mask": (size, size)} if task == "segmenter" else {})
     listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), None
     if task == "segmenter":
-        trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"], PREPARED)
+        trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), PREPARED)
         listed = listed[trimaps.found]
     stems = Stems(listed["stem"])
 
-    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
+    pictures = read_pictures(RAW / "images.tar.gz", stems)
     pictures = tqdm(pictures, f"preprocess {task}", len(stems), unit=" pictures", disable=None)
-    rows, digests, rejects = pack(prepare_all(pictures, trimaps, size), stems, folder, row_shapes)
-    is_missing = np.ones(len(stems), bool)
-    is_missing[rows] = is_missing[[stems.row(reject.stem) for reject in rejects]] = False
-    rejects += [Reject(stem, "not in images.tar.gz") for stem in listed["stem"][is_missing]]
-    pd.DataFrame(rejects, columns=["stem", "reason"]).to_csv(PREPARED / f"rejects_{task}.csv", index=False)
+    rows, digests, unreadable = pack(prepare_all(pictures, trimaps, size), stems, folder, row_shapes)
+    rejects = rejected(listed["stem"], rows, unreadable)
+    rejects.to_csv(PREPARED / f"rejects_{task}.csv", index=False)
 
     samples = mark_duplicates(listed.iloc[rows].reset_index(drop=True), digests)
     check(task, samples, rejects, len(listed), params)

@@ -4,7 +4,7 @@
     python -m pipeline.train classifier
 
 Reads   data/prepared/TASK/
-Writes  data/models/TASK.keras   plain Keras, no optimizer state, the same bytes for the same training
+Writes  data/models/TASK.keras   plain Keras, no optimizer state; the same bytes for the same training (not by XLA)
         data/history/TASK.csv    epoch (from 1), loss, accuracy, val_loss, val_accuracy
         a run in MLflow, live
 

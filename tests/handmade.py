@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_lists, read_pictures, read_trimaps
+from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
 from pipeline.stage import InputError
 from tests.petsbuilder import write_tar
 
@@ -30,14 +30,14 @@ def annotations_error(path: Path) -> str:
 
 
 def trimaps_of(path: Path, *stems: str) -> dict[str, bytes]:
-    trimaps = read_trimaps(path, stems, Path())
+    trimaps = read_trimaps(path, Stems(stems), Path())
     found = {stem: trimaps.get(stem) for stem in stems}
     return {stem: data for stem, data in found.items() if data is not None}
 
 
 def pictures_error(path: Path, stems: set[str]) -> str:
     with pytest.raises(InputError) as caught:
-        list(read_pictures(path, stems))
+        list(read_pictures(path, Stems(stems)))
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_lists, read_pictures
+from pipeline.archives import Stems, read_lists, read_pictures
 from tests.handmade import TEST, annotations_error, images, pictures_error, trimaps_of, with_members
 from tests.hostile.files import entry, gzipped_zeros, patched, record, size_field
 from tests.petsbuilder import write_tar
@@ -26,8 +26,9 @@ def test_a_path_that_leads_elsewhere_is_no_file_of_ours(name):
     assert trimaps_of(path, "test") == {}
 
 
-def test_a_trimap_that_no_list_names_is_passed_over_even_twice():
-    odd = entry("annotations/trimaps/b\x1b[31m_1.png", b"png")
+@pytest.mark.parametrize("stem", ["boxer", "b\x1b[31m_1", "b\n_1", "b\udcff_1", "Bär_1", f"{'x' * 61}_1"])
+def test_a_trimap_that_no_list_names_is_passed_over_even_twice(stem):
+    odd = entry(f"annotations/trimaps/{stem}.png", b"png")
     assert trimaps_of(with_members(odd, odd), "boxer_2") == {}
 
 
@@ -65,7 +66,7 @@ def test_a_member_far_larger_than_a_picture_is_refused_by_its_header_whatever_it
 
 def test_a_member_of_the_largest_size_is_read():
     path = write_tar(Path("images.tar.gz"), [("images/boxer_1.jpg", bytes(16 * 2**20))], "w")
-    assert [len(data) for _, data in read_pictures(path, {"boxer_1"})] == [16 * 2**20]
+    assert [len(data) for _, data in read_pictures(path, Stems({"boxer_1"}))] == [16 * 2**20]
 
 
 def test_an_odd_name_in_a_message_cannot_break_or_colour_the_line():
@@ -84,4 +85,4 @@ def test_a_gzip_that_expands_far_beyond_its_size_is_refused(whole):
 def test_zeros_behind_the_end_mark_are_padding():
     path = images("images/boxer_1.jpg")
     path.write_bytes(path.read_bytes() + gzipped_zeros(8))
-    assert [stem for stem, _ in read_pictures(path, {"boxer_1"})] == ["boxer_1"]
+    assert [stem for stem, _ in read_pictures(path, Stems({"boxer_1"}))] == ["boxer_1"]

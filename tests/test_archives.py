@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import read_lists, read_pictures, read_trimaps
+from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
 from pipeline.stage import InputError
 from tests.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error, trimaps_of
 
@@ -20,7 +20,7 @@ def test_both_archives_are_read_gzipped_or_not(mode):
     assert list(read_lists(path)["stem"]) == ["Abyssinian_1", "boxer_2"]
     assert trimaps_of(path, "Abyssinian_1", "boxer_2") == {"boxer_2": b"png"}
     path = images("images/boxer_2.jpg", mode=mode)
-    assert list(read_pictures(path, {"boxer_2"})) == [("boxer_2", b"images/boxer_2.jpg")]
+    assert list(read_pictures(path, Stems({"boxer_2"}))) == [("boxer_2", b"images/boxer_2.jpg")]
 
 
 def test_a_listed_picture_has_its_breed_from_its_name_its_species_from_column_3_and_its_official_split():
@@ -70,7 +70,7 @@ def test_what_is_no_trimap_is_passed_over():
 def test_each_trimap_is_found_again_and_no_other():
     stems = [f"boxer_{number}" for number in (10, 2, 1)]
     path = annotations(more=[(f"annotations/trimaps/{stem}.png", stem.encode() * 9) for stem in stems])
-    trimaps = read_trimaps(path, [*stems, "Abyssinian_1"], Path("scratch"))
+    trimaps = read_trimaps(path, Stems([*stems, "Abyssinian_1"]), Path("scratch"))
     assert [trimaps.get(stem) for stem in stems] == [stem.encode() * 9 for stem in stems]
     assert trimaps.get("Abyssinian_1") is trimaps.get("boxer_3") is trimaps.get("b" * 200) is None
     assert trimaps.found.tolist() == [False, True, True, True]  # Abyssinian_1, boxer_1, boxer_10, boxer_2
@@ -80,7 +80,7 @@ def test_each_trimap_is_found_again_and_no_other():
 def test_pictures_come_in_the_order_of_the_archive_and_strays_are_passed_over():
     strays = ["images/", "images/._boxer_1.jpg", "images/boxer_1.mat", "images/boxer_1.jpg/", "boxer_1.jpg"]
     path = images(*strays, "images/boxer_3.jpg", "images/boxer_9.jpg", "images/boxer_1.jpg")
-    found = [stem for stem, _ in read_pictures(path, {"boxer_1", "boxer_3", "boxer_404"})]
+    found = [stem for stem, _ in read_pictures(path, Stems({"boxer_1", "boxer_3", "boxer_404"}))]
     assert found == ["boxer_3", "boxer_1"]
 
 
@@ -174,4 +174,4 @@ def test_a_missing_archive_is_answered_with_the_command_that_makes_it():
 def test_an_archive_that_may_not_be_read_is_not_called_broken():
     Path("images.tar.gz").mkdir()
     with pytest.raises(IsADirectoryError):
-        list(read_pictures(Path("images.tar.gz"), set()))
+        list(read_pictures(Path("images.tar.gz"), Stems(set())))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.archives import read_pictures
+from pipeline.archives import Stems, read_pictures
 from tests.handmade import images, pictures_error
 from tests.petsbuilder import write_tar
 
@@ -40,7 +40,7 @@ def test_an_archive_cut_where_tarfile_does_not_see_it_is_an_error(blocks, compre
 def test_an_archive_that_ends_with_its_end_mark_is_whole():
     path = images("images/boxer_1.jpg", mode="w")
     path.write_bytes(path.read_bytes()[: 512 * 4])  # without the zeros that fill tarfile's last record
-    assert [stem for stem, _ in read_pictures(path, {"boxer_1"})] == ["boxer_1"]
+    assert [stem for stem, _ in read_pictures(path, Stems({"boxer_1"}))] == ["boxer_1"]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_flipped_bit_in_a_gzip_is_an_error(place, level, says):
     path = write_tar(Path("images.tar.gz"), [("images/boxer_1.jpg", np.random.default_rng(1).bytes(3000))], "w")
     packed = bytearray(gzip.compress(path.read_bytes(), level))
     path.write_bytes(packed)
-    assert len(list(read_pictures(path, {"boxer_1"}))) == 1
+    assert len(list(read_pictures(path, Stems({"boxer_1"})))) == 1
     packed[place] ^= 1
     path.write_bytes(packed)
     assert re.fullmatch(rf"images.tar.gz: not a whole tar archive: {says}", pictures_error(path, {"boxer_1"}))

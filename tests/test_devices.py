@@ -40,6 +40,22 @@ def test_mixed_is_bfloat16_on_processors_that_compute_in_it(tmp_path, monkeypatc
     assert devices.device("mixed") == f"CPU, {policy}"
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "policy"),
+    [
+        ("TF_ENABLE_ONEDNN_OPTS", "0", "float32"),
+        ("TF_ENABLE_ONEDNN_OPTS", "1", "mixed_bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "mixed_bfloat16"),
+    ],
+)
+def test_mixed_is_float32_where_the_user_keeps_onednn_from_it(tmp_path, monkeypatch, name, value, policy):
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    devices.CPUINFO.write_text("flags\t\t: fpu avx512f avx512_bf16\n")
+    monkeypatch.setenv(name, value)
+    assert devices.keras_policy("mixed") == policy
+
+
 def test_mixed_is_float32_on_a_processor_that_tells_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(devices, "CPUINFO", tmp_path / "missing")
     assert devices.keras_policy("mixed") == "float32"

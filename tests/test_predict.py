@@ -1,5 +1,6 @@
 """`python -m pipeline.predict`: hand-made models that read their answer off the picture; agreement with evaluation."""
 
+import os
 import re
 import shutil
 import sys
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.archives import read_pictures
+from pipeline.archives import Stems, read_pictures
 from pipeline.checkpoint import load_checkpoint
 from pipeline.figures import COLOURS
 from pipeline.pictures import decode, size_of
@@ -168,15 +169,24 @@ def test_without_a_checkpoint_one_line_says_so(run, workspace: Path, task: str, 
     assert (out, err, Path("overlays").exists()) == ([], [], False)
 
 
-def test_pictures_beyond_a_batch_are_answered_in_their_order(
-    run, workspace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pictures_beyond_a_batch_get_the_answers_that_each_gets_alone(run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.predict.BATCH", 2)
-    for name in "abcd":
-        shutil.copy("pet.png", f"{name}.png")
-    status, out, err = run("a.png", "no.png", "neither.png", "nor.png", "b.png", "c.png", "d.png")
-    assert (status, len(err)) == (1, 3)
-    assert [line.partition(":")[0] for line in out] == ["a.png", "b.png", "c.png", "d.png"]
+    stripes = {"a": FOREGROUND, "b": BACKGROUND, "c": CONTOUR, "d": (0, 0, 0), "e": (255, 255, 255)}
+    for name, colour in stripes.items():
+        striped(FOREGROUND, colour).save(f"{name}.png")
+    alone = [run(f"{name}.png", "--out", "alone")[1][0] for name in stripes]
+    names = ["a.png", "no.png", "neither.png", "nor.png", *(f"{name}.png" for name in "bcde")]
+    status, together, err = run(*names, "--out", "together")
+    assert (status, len(err), len(set(alone))) == (1, 3, 5)
+    assert [line.replace("together", "alone") for line in together] == alone
+    for name in stripes:
+        written = [Path(folder, f"{name}-overlay.png").read_bytes() for folder in ("alone", "together")]
+        assert written[0] == written[1]
+
+
+def test_a_picture_whose_name_is_no_text_is_answered(run) -> None:
+    shutil.copy("pet.png", os.fsdecode(b"\xff.png"))
+    assert run(os.fsdecode(b"\xff.png"))[0] == 0
 
 
 def test_a_model_that_takes_other_pictures_is_not_called_an_unreadable_picture(workspace: Path) -> None:
@@ -193,7 +203,7 @@ def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
 def pictures(repository: Path) -> dict[str, bytes]:
     """The test pictures of the embedded pets, by stem."""
     stems = set(pd.read_csv(repository / "data/plots/classifier/predictions.csv")["stem"])
-    return dict(read_pictures(repository / "data/raw/images.tar.gz", stems))
+    return dict(read_pictures(repository / "data/raw/images.tar.gz", Stems(stems)))
 
 
 def test_the_classifier_says_of_each_test_picture_what_evaluation_wrote(
@@ -221,7 +231,7 @@ def test_the_segmenter_sees_of_each_test_picture_what_evaluation_sees(
     for row, mask in zip(rows, expected, strict=True):
         picture = pictures[samples["stem"][row]]
         np.testing.assert_array_equal(input_of(model, picture), images[row])
-        found = Image.fromarray(*segment(model, images[row][None], [size_of(picture)]))
+        found = Image.fromarray(next(segment(model, images[row][None], [size_of(picture)])))
         assert found.size == decode(picture).size
         small = np.asarray(found.resize((16, 16), Image.Resampling.NEAREST))
         assert (small != mask).sum() <= 1, "a pixel between two classes, at most"

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.pictures import MAX_FILE_BYTES, MAX_PIXELS, MAX_SCANS
-from tests.hostile.case import TEST, Case, case
+from tests.hostile.case import TEST, TRAINVAL, Case, case, listing
 from tests.hostile.files import entry, jpeg_of_scans, jpeg_of_segments, run_length_bmp
 from tests.petsbuilder import encode
 
@@ -24,9 +24,10 @@ def everywhere(picture: bytes) -> Case:
 
 
 def a_breed_per_picture() -> Case:
-    breeds = islice(map("".join, product(string.ascii_lowercase, repeat=5)), MAX_FILE_BYTES // 14)
+    breeds = islice(map("".join, product(string.ascii_lowercase, repeat=5)), (MAX_FILE_BYTES - 1000) // 14)
     lines = "".join(f"{breed}_1 1 1 1\n" for breed in breeds).encode()
-    return case({"annotations/trainval.txt": lines, "annotations/test.txt": lines.replace(b"_1 ", b"_2 ")})
+    lists = {"trainval": lines + listing(TRAINVAL), "test": lines.replace(b"_1 ", b"_2 ") + listing(TEST)}
+    return case({f"annotations/{name}.txt": data for name, data in lists.items()})
 
 
 LIMITS: dict[str, Callable[[], Case]] = {
