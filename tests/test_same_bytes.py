@@ -46,7 +46,7 @@ def test_where_when_and_by_whom_it_runs_does_not_matter(repository: Path, tmp_pa
     header, row = lines[lines.index(f"differs    {TAMPERED}") + 1 :][:2]
     assert header.split() == ["there", "here", "difference"]
     assert (row.split()[0], float(row.split()[3])) == ("accuracy", -1)
-    assert lines[-1] == "main: 15 of 16 outputs are identical"
+    assert lines[-1] == "main: 17 of 18 outputs are identical"
     assert done.returncode == 1
 
     assert run_in(folder, "git", "status", "--porcelain").stdout == ""

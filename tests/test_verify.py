@@ -48,8 +48,8 @@ def lock_another(folder: Path, path: str) -> None:
 def test_outputs_that_are_what_dvc_lock_names_are_identical(head, rerun, capsys):
     assert report(head, rerun) is True
     *lines, summary = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["identical"] * 16
-    assert summary == "HEAD: 16 of 16 outputs are identical"
+    assert [line.split()[0] for line in lines] == ["identical"] * 18
+    assert summary == "HEAD: 18 of 18 outputs are identical"
 
 
 def test_an_output_that_differs_is_named(head, rerun, capsys):
@@ -57,7 +57,7 @@ def test_an_output_that_differs_is_named(head, rerun, capsys):
     assert report(head, rerun) is False
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "differs    data/plots/curves",
-        "HEAD: 15 of 16 outputs are identical",
+        "HEAD: 17 of 18 outputs are identical",
     ]
 
 

@@ -24,7 +24,8 @@ ANSWERS = {
     "segmenter": Schema([ColSpec("binary", "mask"), *(ColSpec("double", name) for name in CLASSES)]),
     "classifier": Schema([ColSpec("string", "label"), ColSpec("double", "probability")]),
 }
-PACKAGES = "filelock keras matplotlib mlflow numpy pandas pillow pydantic pyyaml tensorflow"  # what loader.py needs
+# What loader.py needs.
+PACKAGES = "filelock joblib keras matplotlib mlflow numpy pandas pillow pydantic pyyaml tensorflow"
 
 
 def log_model(task: str, checkpoint: Path) -> ModelInfo:
