@@ -67,7 +67,14 @@ def train_some(task: str) -> None:
     model, twin = new_models(task, params, data.image_size)
     batches = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
     validation = ordered_batches(data, "validation", params.batch_size)
-    twin.fit(batches, steps_per_epoch=STEPS, validation_data=validation, validation_steps=STEPS, verbose=0)
+    twin.fit(
+        batches,
+        steps_per_epoch=STEPS,
+        validation_data=validation,
+        validation_steps=STEPS,
+        shuffle=False,  # the batches are
+        verbose=0,
+    )
     for part in (batches.take(steps_per_epoch(data, params.batch_size)), validation):
         for _ in part:
             pass
