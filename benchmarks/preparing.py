@@ -73,8 +73,9 @@ def by_pillow(data: bytes) -> np.ndarray:
 
 
 def by_opencv(data: bytes) -> np.ndarray:
-    """At the half, as Pillow; in the other order of colours, whose change would take more time."""
-    flags = cv2.IMREAD_REDUCED_COLOR_2 | cv2.IMREAD_IGNORE_ORIENTATION
+    """At the half where that is enough, as Pillow; in the other order of colours, whose change would take more time."""
+    scale = cv2.IMREAD_REDUCED_COLOR_2 if min(size_of(data)) >= 2 * SIZE else cv2.IMREAD_COLOR
+    flags = scale | cv2.IMREAD_IGNORE_ORIENTATION
     return cv2.resize(cv2.imdecode(np.frombuffer(data, np.uint8), flags), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
 
 
