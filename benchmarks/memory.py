@@ -9,16 +9,16 @@ first ones are trained on and validated: the others take what they take to be re
 
 import argparse
 import contextlib
-import io
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import pandas as pd
 
 from benchmarks.measure import REPOSITORY, table
 from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
@@ -27,15 +27,10 @@ from pipeline.params import load_params
 from pipeline.stage import RAW, TASKS
 from pipeline.train import new_models
 from pipeline.twin import is_augmented
+from tests.petsbuilder import write_tar
 
 STEPS = 6
 SPECIES = {"cat": 1, "dog": 2}
-
-
-def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(data)
-    archive.addfile(member, io.BytesIO(data))
 
 
 def copy_of(stem: str, k: int) -> str:
@@ -43,22 +38,26 @@ def copy_of(stem: str, k: int) -> str:
     return f"{breed}_{int(number) * 1000 + k}"
 
 
+def repeated_annotations(times: int, listed: pd.DataFrame, folder: Path) -> Iterator[tuple[str, bytes]]:
+    for split, rows in listed.groupby("split"):
+        pairs = product(rows.itertuples(), range(times))
+        lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
+        yield f"annotations/{split}.txt", "".join(lines).encode()
+    trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), folder)
+    for stem, k in product(listed["stem"][trimaps.found], range(times)):
+        yield f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem)
+
+
 def write_archives(times: int, folder: Path) -> None:
     """Both archives with everything so many times."""
     listed = read_lists(RAW / "annotations.tar.gz")
     (folder / RAW).mkdir(parents=True)
-    with tarfile.open(folder / RAW / "annotations.tar.gz", "w") as archive:
-        for split, rows in listed.groupby("split"):
-            pairs = [(row, k) for row in rows.itertuples() for k in range(times)]
-            lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
-            add(archive, f"annotations/{split}.txt", "".join(lines).encode())
-        trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), folder)
-        for stem, k in product(listed["stem"][trimaps.found], range(times)):
-            add(archive, f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem))
-    with tarfile.open(folder / RAW / "images.tar.gz", "w") as archive:
-        for stem, data in read_pictures(RAW / "images.tar.gz", Stems(listed["stem"])):
-            for k in range(times):
-                add(archive, f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2))
+    write_tar(folder / RAW / "annotations.tar.gz", repeated_annotations(times, listed, folder), "w")
+    pictures = read_pictures(RAW / "images.tar.gz", Stems(listed["stem"]))
+    repeated = (
+        (f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2)) for stem, data in pictures for k in range(times)
+    )
+    write_tar(folder / RAW / "images.tar.gz", repeated, "w")
 
 
 def train_some(task: str) -> None:

@@ -8,8 +8,8 @@ picture beside decoding. Training is an epoch of reading, with some steps (memor
 
 import contextlib
 import io
-import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,27 +17,32 @@ import yaml
 from PIL import Image
 
 from benchmarks.measure import machine
-from benchmarks.memory import WORK, add, peak_of
+from benchmarks.memory import WORK, peak_of
 from pipeline.stage import RAW
+from tests.petsbuilder import write_tar
 
 PICTURES = 1_000_000
 BREEDS = 37
 
 
-def write_archives() -> None:
-    """A BMP for each picture, whose last bytes make it another; half of them cats, half test pictures."""
-    RAW.mkdir(parents=True)
-    drawn, lists = io.BytesIO(), {"trainval": io.BytesIO(), "test": io.BytesIO()}
+def drawn_pictures(stems: list[str]) -> Iterator[tuple[str, bytes]]:
+    """A BMP for each, whose last bytes make it another."""
+    drawn = io.BytesIO()
     Image.new("RGB", (4, 4)).save(drawn, "BMP")
-    with tarfile.open(RAW / "images.tar.gz", "w") as archive:
-        for k in range(PICTURES):
-            stem = f"breed_{k % BREEDS}_{k}"
-            add(archive, f"images/{stem}.jpg", drawn.getvalue()[:-8] + k.to_bytes(8))
-            archive.members = []  # else it keeps the headers of all
-            lists["test" if k // BREEDS % 2 else "trainval"].write(f"{stem} 1 {1 + k % BREEDS % 2} 1\n".encode())
-    with tarfile.open(RAW / "annotations.tar.gz", "w") as archive:
-        for name, lines in lists.items():
-            add(archive, f"annotations/{name}.txt", lines.getvalue())
+    for k, stem in enumerate(stems):
+        yield f"images/{stem}.jpg", drawn.getvalue()[:-8] + k.to_bytes(8)
+
+
+def write_archives() -> None:
+    """Half of the pictures are cats, half are test pictures."""
+    RAW.mkdir(parents=True)
+    stems = [f"breed_{k % BREEDS}_{k}" for k in range(PICTURES)]
+    lists = {"trainval": [], "test": []}
+    for k, stem in enumerate(stems):
+        lists["test" if k // BREEDS % 2 else "trainval"].append(f"{stem} 1 {1 + k % BREEDS % 2} 1\n")
+    write_tar(RAW / "images.tar.gz", drawn_pictures(stems), "w")
+    texts = ((f"annotations/{name}.txt", "".join(lines).encode()) for name, lines in lists.items())
+    write_tar(RAW / "annotations.tar.gz", texts, "w")
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ in each library that antialiases; the chapter's loop reads unpacked files.
 import argparse
 import contextlib
 import io
-import tarfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ from pipeline.params import load_params
 from pipeline.pictures import size_of
 from pipeline.preprocess import preprocess
 from pipeline.stage import RAW
+from tests.petsbuilder import write_tar
 
 PICTURES = 3000
 cv2.setNumThreads(1)  # there is a picture for each core
@@ -49,20 +49,12 @@ def write_project(pictures: list[bytes], folder: Path) -> None:
     lists = {"trainval": [], "test": []}
     (folder / RAW).mkdir(parents=True)
     (folder / "images").mkdir()
-    with tarfile.open(folder / RAW / "images.tar.gz", "w:gz") as archive:
-        for k, data in enumerate(pictures):
-            species = 1 + k % 2
-            lists["trainval" if k % 4 < 2 else "test"].append(f"breed_{k} 1 {species} 1\n")
-            member = tarfile.TarInfo(f"images/breed_{k}.jpg")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-            (folder / f"images/breed_{k}.jpg").write_bytes(data)
-    with tarfile.open(folder / RAW / "annotations.tar.gz", "w:gz") as archive:
-        for name, lines in lists.items():
-            data = "".join(lines).encode()
-            member = tarfile.TarInfo(f"annotations/{name}.txt")
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
+    for k, data in enumerate(pictures):
+        lists["trainval" if k % 4 < 2 else "test"].append(f"breed_{k} 1 {1 + k % 2} 1\n")
+        (folder / f"images/breed_{k}.jpg").write_bytes(data)
+    write_tar(folder / RAW / "images.tar.gz", ((f"images/breed_{k}.jpg", data) for k, data in enumerate(pictures)))
+    texts = ((f"annotations/{name}.txt", "".join(lines).encode()) for name, lines in lists.items())
+    write_tar(folder / RAW / "annotations.tar.gz", texts)
     (folder / "params.yaml").write_text(Path("params.yaml").read_text())
 
 

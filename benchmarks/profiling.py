@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from benchmarks import chapter
+from benchmarks.determinism import random_pictures
 from benchmarks.measure import in_process, machine
 from pipeline.params import load_params
 from pipeline.stage import TASKS
@@ -27,19 +27,13 @@ from pipeline.train import new_models
 STEPS, SHOWN = 3, 12
 
 
-def random_batch(task: str, size: int, batch_size: int) -> tf.data.Dataset:
-    """One batch, again and again."""
-    rng = np.random.default_rng(0)
-    shape, classes = ((batch_size, size, size), 3) if task == "segmenter" else ((batch_size, 1), 2)
-    images = rng.integers(0, 256, (batch_size, size, size, 3), np.uint8)
-    return tf.data.Dataset.from_tensors((images, rng.integers(0, classes, shape, np.uint8))).repeat()
-
-
 def model_of(task: str, way: str) -> tuple[keras.Model, tf.data.Dataset]:
+    """Compiled, and one batch, again and again."""
     params = load_params()
     training, size = getattr(params, f"train_{task}"), getattr(params.preprocess, f"{task}_size")
     model = chapter.compiled(task, training, size) if way == "chapter" else new_models(task, training, size)[1]
-    return model, random_batch(task, size, training.batch_size)
+    data, part = random_pictures(task, size), slice(training.batch_size)
+    return model, tf.data.Dataset.from_tensors((data.images[part], data.targets[part])).repeat()
 
 
 def op_times(folder: Path) -> Counter[str]:
