@@ -50,8 +50,12 @@ def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
     figure.savefig(path, dpi=80)
 
 
-def overlay(picture: Image.Image, mask: np.ndarray) -> Image.Image:
-    """An RGB picture, half covered by the colours of foreground and contour: mask of classes uint8 (height, width)."""
+def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:
+    """A picture, half covered by the colours of foreground and contour.
+
+    image: uint8 (height, width, 3); mask: classes, uint8 (height, width).
+    """
+    picture = Image.fromarray(image)
     covered = Image.blend(picture, Image.fromarray(COLOURS[mask]), 0.5)
     return Image.composite(picture, covered, Image.fromarray(mask == 1))
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -21,7 +22,15 @@ MAX_SIDE = 65_535  # of a JPEG or GIF by their formats; memory for each row or c
 MAX_SCANS = 100  # of a JPEG of MAX_PIXELS, more of a smaller one: each goes over all pixels, common are 10
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit only warns, and speaks of an attack
 FORMATS = ("JPEG", "PNG", "GIF", "BMP")  # what the names say is not trusted; Pillow's other decoders are not needed
-JPEGS, START_OF_SCAN = ("JPEG", "MPO"), b"\xff\xda"  # MPO is what Pillow calls a JPEG with another one behind it
+JPEGS = ("JPEG", "MPO")  # MPO is what Pillow calls a JPEG with another one behind it
+START_OF_SCAN = re.compile(b"\xff\xda")  # found in a third of the time that bytes.count takes
+REDUCED = {  # by how much, along a side; grey only without IMREAD_COLOR_RGB
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    1: cv2.IMREAD_GRAYSCALE,
+}
+cv2.setNumThreads(1)  # there is a picture for each core
 
 
 class Unreadable(ValueError):
@@ -47,16 +56,30 @@ class Reject:
     reason: str
 
 
-def decode(data: bytes, at_least: int = MAX_SIDE) -> Image.Image:
-    """A picture by its content, whatever its name says, as RGB without alpha. Raises Unreadable.
+def decode(data: bytes, at_least: int = MAX_SIDE) -> np.ndarray:
+    """A picture by its content, whatever its name says: RGB without alpha, uint8 (height, width, 3). Raises Unreadable.
 
     at_least: pixels. A JPEG is decoded at a half, a quarter or an eighth of its size, which takes less time, where that
     leaves as many on both sides.
     """
     with _opened(data) as picture:
-        picture.draft("RGB", (at_least, at_least))
-        picture.load()
-        return picture if picture.mode == "RGB" else picture.convert("RGB")
+        pixels = _decode_jpeg(data, picture.size, at_least) if _is_plain_jpeg(picture) else None
+        return np.asarray(picture.convert("RGB")) if pixels is None else pixels
+
+
+def _is_plain_jpeg(picture: Image.Image) -> bool:
+    """OpenCV has no profile for CMYK."""
+    return picture.format in JPEGS and picture.mode in ("RGB", "L")
+
+
+def _decode_jpeg(data: bytes, size: tuple[int, int], at_least: int) -> np.ndarray | None:
+    """By OpenCV: Pillow's pixels in 0.85 of its time. None for a file that is cut short: Pillow says what is wrong.
+
+    Of damage that still leaves a picture, libjpeg puts a line on stderr, which OpenCV has no switch for.
+    """
+    scale = next((scale for scale in REDUCED if min(size) >= scale * at_least), 1)
+    flags = REDUCED[scale] | cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
 
 
 def size_of(data: bytes) -> tuple[int, int]:
@@ -70,7 +93,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     """Within: a picture of which only the header has been read. Whatever is wrong with it makes it Unreadable."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _check_size(picture, scans=data.count(START_OF_SCAN) if picture.format in JPEGS else 1)
+            _check_size(picture, scans=len(START_OF_SCAN.findall(data)) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
         raise Unreadable(_one_line(error)) from None
@@ -111,7 +134,12 @@ def square(data: bytes, size: int) -> np.ndarray:
 
     Raises Unreadable.
     """
-    return np.asarray(decode(data, size).resize((size, size), Image.Resampling.BILINEAR))
+    pixels = decode(data, size)
+    height, width = pixels.shape[:2]
+    at_most = cv2.resize(pixels, (min(width, 4 * size), min(height, 4 * size)), interpolation=cv2.INTER_AREA)
+    # Four samples a pixel: as near to Pillow's resizing as areas are (0.8 of 255), in 0.16 ms for 0.36 of 400 x 300.
+    twice = cv2.resize(at_most, (2 * size, 2 * size), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(twice, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sample | Reject:

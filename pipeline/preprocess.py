@@ -43,7 +43,7 @@ class ArrayFile:
         self._write_header()
 
     def append(self, row: np.ndarray) -> None:
-        self.file.write(row.tobytes())
+        self.file.write(row)
         self.shape = (self.shape[0] + 1, *self.shape[1:])
 
     def close(self) -> None:
@@ -58,7 +58,7 @@ class ArrayFile:
 def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, size: int) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
-    Threads are enough: Pillow decodes and resizes without the interpreter lock.
+    Threads are enough: OpenCV and Pillow decode and resize without the interpreter lock.
     """
     cores = cpu_count()  # those that this process may use
     pending: deque[Future[Sample | Reject]] = deque()

@@ -46,9 +46,9 @@ def test_an_archive_that_ends_with_its_end_mark_is_whole():
 @pytest.mark.parametrize(
     ("place", "level", "says"),
     [
-        (-8, 9, r"CRC check failed 0x\w+ != 0x\w+"),
+        (-8, 9, r"CRC check failed \w+ != \w+"),
         (-4, 9, "Incorrect length of data produced"),
-        (1024, 0, r"CRC check failed 0x\w+ != 0x\w+"),  # stored: the picture's own byte, all else is as it was
+        (1024, 0, r"CRC check failed \w+ != \w+"),  # stored: the picture's own byte, all else is as it was
         (1024, 9, ".+"),
         (12, 9, ".+"),
     ],

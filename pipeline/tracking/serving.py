@@ -25,7 +25,9 @@ ANSWERS = {
     "classifier": Schema([ColSpec("string", "label"), ColSpec("double", "probability")]),
 }
 # What loader.py needs.
-PACKAGES = "filelock joblib keras matplotlib mlflow numpy pandas pillow pydantic pyyaml tensorflow"
+PACKAGES = (
+    "filelock joblib keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic pyyaml tensorflow"
+)
 
 
 def log_model(task: str, checkpoint: Path) -> ModelInfo:
