@@ -16,6 +16,7 @@ from joblib import cpu_count
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")
+LIBRARIES = ("tensorflow", "keras", "opencv-python-headless", "simplejpeg", "pillow", "isal")
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -58,7 +59,7 @@ def table(rows: list[dict[str, str]]) -> str:
 def machine() -> str:
     """The processor, its cores, and the versions that matter."""
     model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("tensorflow", "keras", "pillow"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
         f"{cpu_count()} cores of {(model or [platform.machine()])[0]}, Python {platform.python_version()}, {libraries}"
     )

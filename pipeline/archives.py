@@ -127,7 +127,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
             yield from _regular_files(_Bounded(file, path))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `dvc repro download` makes it") from None
-    except (tarfile.TarError, igzip.BadGzipFile, isal_zlib.error, EOFError) as error:
+    except (tarfile.TarError, igzip.BadGzipFile, isal_zlib.error, EOFError, OverflowError) as error:
         raise InputError(f"{path}: not a whole tar archive: {error}") from None
 
 

@@ -58,7 +58,7 @@ class ArrayFile:
 def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, size: int) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
-    Threads are enough: OpenCV and Pillow decode and resize without the interpreter lock.
+    Threads are enough: pictures are decoded and resized without the interpreter lock.
     """
     cores = cpu_count()  # those that this process may use
     pending: deque[Future[Sample | Reject]] = deque()

@@ -64,6 +64,12 @@ def test_a_flipped_bit_in_a_gzip_is_an_error(place, level, says):
     assert re.fullmatch(rf"images.tar.gz: not a whole tar archive: {says}", pictures_error(path, {"boxer_1"}))
 
 
+def test_a_gzip_with_a_name_of_megabytes_is_an_error():
+    path = images("images/boxer_1.jpg")
+    path.write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 2**20)
+    assert re.match("images.tar.gz: not a whole tar archive: Gzip header", pictures_error(path, {"boxer_1"}))
+
+
 @pytest.mark.parametrize("missing", [1, 8, 9], ids=["in the length", "the CRC and the length", "in the last block"])
 def test_a_gzip_cut_at_its_very_end_is_an_error(missing):
     path = images("images/boxer_1.jpg")

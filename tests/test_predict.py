@@ -86,8 +86,7 @@ def test_each_picture_gets_a_line(run) -> None:
     striped(CONTOUR, BACKGROUND).save("other.jpg", quality=100)
     status, out, err = run("pet.png", "other.jpg")
     assert (status, err) == (0, [])
-    # At four pixels the red is 0, 12.5, 187.5, 200, of which a half is rounded up: 1 - 100.25 / 256.
-    assert out[0] == "pet.png: cat 0.608; foreground 50.0 %, background 0.0 %, contour 50.0 %"
+    assert out[0] == "pet.png: cat 0.609; foreground 50.0 %, background 0.0 %, contour 50.0 %"  # 1 - 100 / 256
     assert re.fullmatch(r"other.jpg: dog 0\.5[789]\d; foreground 0.0 %, background 50.0 %, contour 50.0 %", out[1])
 
 

@@ -26,7 +26,8 @@ ANSWERS = {
 }
 # What loader.py needs.
 PACKAGES = (
-    "filelock joblib keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic pyyaml tensorflow"
+    "filelock joblib keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic pyyaml simplejpeg "
+    "tensorflow"
 )
 
 
