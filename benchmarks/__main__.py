@@ -1,6 +1,6 @@
 """All benchmarks of speed and memory, in one table: benchmarks/results/bench.md.
 
-    make bench       two hours on 2 cores
+    make bench       an hour on 2 cores
 
 Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The table is written anew after each of them.
 """

@@ -1,6 +1,6 @@
 """How fast a training is: against the chapter's way, and against the same step without any input.
 
-    python -m benchmarks.training [--rounds 3]       half an hour on 2 cores
+    python -m benchmarks.training [--rounds 2]       twenty minutes on 2 cores
 
 Needs data/ after `dvc repro preprocess_segmenter preprocess_classifier` on real pets. Against the chapter: whole epochs
 of the train split, validation and checkpoint included, after a warm-up; loading the pictures is not counted. Against a
@@ -114,7 +114,7 @@ def compare(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
     ]
 
 
-def measure(rounds: int = 3) -> list[dict[str, str]]:
+def measure(rounds: int = 2) -> list[dict[str, str]]:
     with TemporaryDirectory() as folder:
         chapter.unpack(Path(folder))
         return [row for task in TASKS for row in compare(task, rounds, Path(folder))]
@@ -122,5 +122,5 @@ def measure(rounds: int = 3) -> list[dict[str, str]]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     print(table(measure(parser.parse_args().rounds)))
