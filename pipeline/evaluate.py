@@ -10,6 +10,7 @@ Writes  data/metrics/TASK.json   each headline figure with its 95 % bootstrap in
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -149,14 +150,17 @@ def evaluate(task: str) -> None:
     params = load_params()
     prune_states(task, stored_history(task))
     tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
-    data, model, folder = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras"), PLOTS / task
+    data, folder = load_dataset(task), PLOTS / task
+    with ThreadPoolExecutor(1) as beside:  # as train does
+        hashing = beside.submit(content_md5, PREPARED / task)
+        model = load_checkpoint(MODELS / f"{task}.keras")
     folder.mkdir(parents=True, exist_ok=True)
     measure = {"segmenter": evaluate_masks, "classifier": evaluate_labels}[task]
     result = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
     result = {name: value for name, value in result.items() if np.isfinite(value)}  # a class may never occur
     write_metrics(task, result)
     decided = getattr(params, f"train_{task}").model_dump() | {"image_size": data.image_size}
-    record_evaluation(Training(task, decided, content_md5(PREPARED / task)))
+    record_evaluation(Training(task, decided, hashing.result()))
 
 
 if __name__ == "__main__":

@@ -27,27 +27,16 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path) -> N
 
 def mask_grid(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, titles: Sequence[str], path: Path) -> None:
     """A row per picture: input uint8 (pictures, size, size, 3), truth and prediction classes (pictures, size, size)."""
-    figure = Figure(figsize=(7.5, 2.6 * len(images)), layout="constrained")
-    cells = figure.subplots(len(images), 3, squeeze=False)
-    for k, row in enumerate(cells):
-        shown = (("input", images[k]), ("truth", COLOURS[truth[k]]), (titles[k], COLOURS[predicted[k]]))
-        for axes, (title, picture) in zip(row, shown, strict=True):
-            _show(axes, picture, title)
-    figure.savefig(path, dpi=80)
+    rows = np.stack([images, COLOURS[truth], COLOURS[predicted]], axis=1)
+    _grid(rows, [["input", "truth", title] for title in titles], path)
 
 
 def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
     """Pictures uint8 (pictures, size, size, 3) with a title each; an empty grid says that there is none."""
-    rows = max(1, -(-len(images) // COLUMNS))
-    figure = Figure(figsize=(2.4 * COLUMNS, 2.9 * rows), layout="constrained")
-    cells = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
-    for axes in cells:
-        axes.set_axis_off()
-    for axes, picture, title in zip(cells, images, titles, strict=False):
-        _show(axes, picture, title)
-    if not len(images):
-        figure.suptitle("none")
-    figure.savefig(path, dpi=80)
+    missing = -len(images) % COLUMNS or (0 if titles else COLUMNS)
+    pictures = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
+    texts = np.array([*(titles or ["none"]), *[""] * COLUMNS])[: len(pictures)]
+    _grid(pictures.reshape(-1, COLUMNS, *images.shape[1:]), texts.reshape(-1, COLUMNS), path)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:
@@ -60,7 +49,20 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:
     return Image.composite(picture, covered, Image.fromarray(mask == 1))
 
 
-def _show(axes, picture: np.ndarray, title: str) -> None:
-    axes.imshow(picture)
-    axes.set_title(title, fontsize=9)
+def _grid(pictures: np.ndarray, titles: Sequence[Sequence[str]], path: Path) -> None:
+    """Pictures uint8 (rows, columns, size, size, 3), each below its title of up to two lines.
+
+    All are one picture to matplotlib, which takes 0.3 s for 24 of them, for axes of their own 0.9.
+    """
+    size = pictures.shape[2]
+    above, beside = size // 4, size // 16
+    framed = np.pad(pictures, ((0, 0), (0, 0), (above, 0), (0, beside), (0, 0)), constant_values=255)
+    rows, columns, height, width, _ = framed.shape
+    figure = Figure(figsize=(2.4 * columns, 2.4 * rows * height / width))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
+    axes.imshow(framed.swapaxes(1, 2).reshape(rows * height, columns * width, 3))
+    for (row, column), title in np.ndenumerate(np.array(titles)):
+        place = column * width + size / 2, row * height + 0.9 * above
+        axes.text(*place, title, fontsize=9, horizontalalignment="center", verticalalignment="bottom")
+    figure.savefig(path, dpi=80)
