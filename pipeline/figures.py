@@ -33,10 +33,10 @@ def mask_grid(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, titl
 
 def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
     """Pictures uint8 (pictures, size, size, 3) with a title each; an empty grid says that there is none."""
-    missing = -len(images) % COLUMNS or (0 if titles else COLUMNS)
-    pictures = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
-    texts = np.array([*(titles or ["none"]), *[""] * COLUMNS])[: len(pictures)]
-    _grid(pictures.reshape(-1, COLUMNS, *images.shape[1:]), texts.reshape(-1, COLUMNS), path)
+    texts = list(titles) or ["none"]
+    texts += [""] * (-len(texts) % COLUMNS)
+    pictures = np.pad(images, ((0, len(texts) - len(images)), (0, 0), (0, 0), (0, 0)), constant_values=255)
+    _grid(pictures.reshape(-1, COLUMNS, *images.shape[1:]), np.reshape(texts, (-1, COLUMNS)), path)
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:

@@ -108,7 +108,7 @@ def train(task: str) -> None:
     """
     params: Train = getattr(load_params(), f"train_{task}")
     data = load_dataset(task, params.replicas)
-    with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter's lock; models take it 0.7 s
+    with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter's lock; models take it 0.3 s
         hashing = beside.submit(content_md5, PREPARED / task)
         model, twin = new_models(task, params, data.image_size)
     data_md5 = hashing.result()
