@@ -8,7 +8,7 @@ import io
 import re
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -20,9 +20,11 @@ from isal import igzip, isal_zlib  # gzip and zlib by another hand: preprocess i
 from pipeline.pictures import MAX_FILE_BYTES
 from pipeline.stage import InputError
 
+LISTS = ("trainval", "test")
+COLUMNS = {"stem": "str", "species": pd.CategoricalDtype(["cat", "dog"])}  # categories take a tenth of strings' memory
 SPECIES_IDS = {"1": "cat", "2": "dog"}  # as numbered in the third column of the lists
 MAX_EXPANSION = 20  # times the size of the file, of which the published ones need 5; the first 64 MiB are free
-STEM = r"(\w{1,60})_\d{1,9}"  # a picture's breed and number: in ASCII, and short enough for a plain tar header
+STEM = r"\w{1,60}_\d{1,9}"  # a picture's breed and number: in ASCII, and short enough for a plain tar header
 REGULAR = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE)
 LINKS_DEVICES_AND_FOLDERS = (b"1", b"2", b"3", b"4", b"5", b"6")
 ZEROS = bytes(tarfile.BLOCKSIZE)
@@ -31,8 +33,10 @@ ZEROS = bytes(tarfile.BLOCKSIZE)
 class Stems:
     """Names to look up, side by side as bytes: a set and its strings would take five times the memory."""
 
-    def __init__(self, stems: Iterable[str]):
-        self._names = np.sort(np.array([stem.encode() for stem in stems], dtype=bytes))
+    def __init__(self, stems: Collection[str]):
+        longest = max((len(stem.encode()) for stem in stems), default=1)
+        self._names = np.fromiter((stem.encode() for stem in stems), f"S{longest}")
+        self._names.sort()
 
     def __len__(self) -> int:
         return len(self._names)
@@ -75,22 +79,24 @@ class Trimaps:
 def read_lists(path: Path) -> pd.DataFrame:
     """The official lists of annotations.tar.gz: a row per picture, sorted by stem.
 
-    Columns: stem, species ("cat", "dog"), breed, split ("trainval", "test").
+    Columns: stem, str; species ("cat", "dog"), breed, split ("trainval", "test"), categories. The breed is the stem
+    without its number: names hold underscores.
     Raises InputError for a broken archive, a missing list or a line that makes no sense.
     """
     lists: dict[str, pd.DataFrame] = {}
     for name, data in _members(path):
-        if name in ("annotations/trainval.txt", "annotations/test.txt"):
+        if name in [f"annotations/{split}.txt" for split in LISTS]:
             split = PurePosixPath(name).stem
             if split in lists:
                 raise InputError(f"{path}: {split} is in the archive twice; allowed: once")
             lists[split] = _parse_list(data, f"{path}: {name}", split)
-    for split in ("trainval", "test"):
+    for split in LISTS:
         if split not in lists:
             raise InputError(f"{path}: no annotations/{split}.txt inside")
     listed = pd.concat(lists.values()).sort_values("stem", ignore_index=True)
     if (twice := listed["stem"][listed["stem"] == listed["stem"].shift()]).size:
         raise InputError(f"{path}: {twice.iloc[0]} is listed twice; allowed: once")
+    listed.insert(2, "breed", listed["stem"].str.replace(r"_\d+$", "", regex=True).astype("category"))
     return listed
 
 
@@ -179,15 +185,15 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _parse_list(data: bytes, where: str, split: str) -> pd.DataFrame:
-    """Lines of `STEM CLASS-ID SPECIES BREED-ID`. The breed is the stem without its number, names hold underscores."""
-    rows, columns = _rows(data, where), ["stem", "species", "breed"]
-    frames = [pd.DataFrame([], columns=columns, dtype="str")]
-    while part := list(islice(rows, 10_000)):  # a table takes a tenth of the memory of such a list
-        frames.append(pd.DataFrame(part, columns=columns))
-    return pd.concat(frames, ignore_index=True).assign(split=split)
+    """Lines of `STEM CLASS-ID SPECIES BREED-ID`."""
+    rows, frames = _rows(data, where), [pd.DataFrame(columns=list(COLUMNS)).astype(COLUMNS)]
+    while part := list(islice(rows, 1_000)):  # a table takes a tenth of the memory of such a list
+        frames.append(pd.DataFrame(part, columns=list(COLUMNS)).astype(COLUMNS))
+    listed = pd.concat(frames, ignore_index=True)
+    return listed.assign(split=pd.Categorical([split], LISTS).repeat(len(listed)))
 
 
-def _rows(data: bytes, where: str) -> Iterator[tuple[str, str, str]]:
+def _rows(data: bytes, where: str) -> Iterator[tuple[str, str]]:
     for number, line in enumerate(io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", "replace"), 1):
         if not line.strip() or line.startswith("#"):
             continue
@@ -196,5 +202,5 @@ def _rows(data: bytes, where: str) -> Iterator[tuple[str, str, str]]:
             allowed = "NAME_NUMBER CLASS-ID SPECIES BREED-ID, NAME of A-Z a-z 0-9 _ (60), SPECIES 1 (cat) or 2 (dog)"
             found = line.removesuffix("\n")[:100]
             raise InputError(f"{where}: line {number}: {found!r}; allowed: {allowed}")
-        stem, breed, species = match.groups()
-        yield stem, SPECIES_IDS[species], breed
+        stem, species = match.groups()
+        yield stem, SPECIES_IDS[species]

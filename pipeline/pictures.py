@@ -36,7 +36,7 @@ class Unreadable(ValueError):
 class Sample:
     """One readable picture: image uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2 if it has a trimap.
 
-    digest: SHA-256 of the file, 32 bytes, by which copies are found.
+    digest: the first 16 bytes of the SHA-256 of the file, by which copies are found.
     """
 
     stem: str
@@ -131,7 +131,7 @@ def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sampl
     except Unreadable as error:
         return Reject(stem, str(error))
     nearest = None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
-    return Sample(stem, hashlib.sha256(picture).digest(), image, nearest)
+    return Sample(stem, hashlib.sha256(picture).digest()[:16], image, nearest)
 
 
 def _one_line(error: Exception) -> str:

@@ -15,7 +15,6 @@ pictures of both are drawn together.
 Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, and nothing is written elsewhere.
 """
 
-from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -31,6 +30,8 @@ from pipeline.archives import Stems, Trimaps, read_lists, read_pictures, read_tr
 from pipeline.params import Preprocess, load_params
 from pipeline.pictures import Reject, Sample, prepare
 from pipeline.stage import PREPARED, RAW, InputError, run, task_argument, write_metrics, writing
+
+SPLITS = pd.CategoricalDtype(["train", "validation", "test", "duplicate"])  # a picture is measured on in the later one
 
 
 class ArrayFile:
@@ -80,22 +81,23 @@ def pack(
 ) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
     """Write an array for each of the row shapes, by the name of a sample's field, as the samples come.
 
-    Returns of each sample, in the order of the arrays, its row among the stems, int64, and its digest, 32 bytes; and
+    Returns of each sample, in the order of the arrays, its row among the stems, int64, and its digest, 16 bytes; and
     the rejects.
     """
-    rows, digests, rejects = array("q"), bytearray(), []
+    rows, digests = np.empty(len(stems), np.int64), np.empty(len(stems), "S16")
+    packed, rejects = 0, []
     files = {name: ArrayFile(folder / f"{name}s.npy", shape) for name, shape in row_shapes.items()}
     for sample in samples:
         if isinstance(sample, Reject):
             rejects.append(sample)
             continue
-        rows.append(stems.row(sample.stem))
-        digests += sample.digest
+        rows[packed], digests[packed] = stems.row(sample.stem), sample.digest
+        packed += 1
         for name, file in files.items():
             file.append(getattr(sample, name))
     for file in files.values():
         file.close()
-    return np.array(rows), np.frombuffer(digests, "S32"), rejects
+    return rows[:packed], digests[:packed], rejects
 
 
 def rejected(stems: pd.Series, rows: np.ndarray, unreadable: list[Reject]) -> pd.DataFrame:
@@ -114,8 +116,8 @@ def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
         .groupby("breed")
         .sample(frac=params.validation_fraction, random_state=params.seed)
     )
-    split = listed["split"].replace("trainval", "train").mask(listed.index.isin(drawn.index), "validation")
-    return listed.assign(split=split)
+    split = listed["split"].cat.rename_categories({"trainval": "train"}).astype(SPLITS)
+    return listed.assign(split=split.mask(listed.index.isin(drawn.index), "validation"))
 
 
 def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
@@ -123,7 +125,7 @@ def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
 
     Later means train < validation < test: what a model is measured on stays, its copy leaves the training.
     """
-    rank = samples["split"].map({"train": 0, "validation": 1, "test": 2})
+    rank = samples["split"].cat.codes
     content = np.unique(digests, return_inverse=True)[1]  # numpy drops zeros at an end: all are of one length
     is_copy = rank < rank.groupby(content).transform("max")
     for stem in samples["stem"][is_copy]:
@@ -134,10 +136,9 @@ def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
 def summarize(samples: pd.DataFrame, rejects: pd.DataFrame) -> dict:
     """Counts for `dvc metrics`."""
     used = samples[samples["split"] != "duplicate"]
-    return {
-        "pictures": used["split"].value_counts().sort_index().to_dict(),
-        "species": used["species"].value_counts().sort_index().to_dict(),
-        "breed": used["breed"].value_counts().sort_index().to_dict(),
+    columns = {"pictures": "split", "species": "species", "breed": "breed"}
+    counts = {name: used[column].astype("str").value_counts().sort_index() for name, column in columns.items()}
+    return {name: count.to_dict() for name, count in counts.items()} | {
         "duplicates": len(samples) - len(used),
         "rejects": len(rejects),
     }
@@ -182,7 +183,7 @@ def preprocess(task: str) -> None:
 
     samples = mark_duplicates(listed.iloc[rows].reset_index(drop=True), digests)
     check(task, samples, rejects, len(listed), params)
-    samples[["stem", "species", "breed", "split"]].to_csv(folder / "samples.csv", index=False)
+    samples.to_csv(folder / "samples.csv", index=False, chunksize=1_000)  # rows that are Python's strings meanwhile
     write_metrics(f"preprocess_{task}", summarize(samples, rejects))
 
 
