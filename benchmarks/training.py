@@ -8,6 +8,9 @@ constant batch: in one process, the same number of steps by turns.
 """
 
 import argparse
+import os
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -15,14 +18,14 @@ from tempfile import TemporaryDirectory
 
 import keras
 import tensorflow as tf
+import yaml
 
 from benchmarks import chapter
-from benchmarks.measure import in_process, ratios, side_by_side, spread, table
-from pipeline.checkpoint import TrainingState
+from benchmarks.measure import REPOSITORY, in_process, ratios, side_by_side, spread, table
 from pipeline.dataset import load_dataset, steps_per_epoch, training_batches
 from pipeline.params import load_params
-from pipeline.stage import TASKS
-from pipeline.train import fit, new_models
+from pipeline.stage import PREPARED, TASKS
+from pipeline.train import new_models
 from pipeline.twin import is_augmented
 
 GOALS = {"classifier": 3, "segmenter": 2}  # times the chapter's pictures per second
@@ -40,13 +43,17 @@ class Clock:
 
 
 def pipeline_speed(task: str) -> float:
-    """Pictures per second in the second of two epochs of the stage train."""
-    params = getattr(load_params(), f"train_{task}").model_copy(update={"epochs": 2})
-    data, clock = load_dataset(task), Clock()
-    model, twin = new_models(task, params, data.image_size)
+    """Pictures per second in the second of two epochs of the stage train, by the moments at which it prints them."""
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params[f"train_{task}"]["epochs"] = 2
+    command, here = [sys.executable, "-m", "pipeline.train", task], os.environ | {"PYTHONPATH": str(REPOSITORY)}
     with TemporaryDirectory() as folder:
-        fit(twin, is_augmented(model), data, params, TrainingState(Path(folder, "state.npz"), 2), clock)
-    return len(data.rows("train")) / (clock.ends[1] - clock.ends[0])
+        Path(folder, "params.yaml").write_text(yaml.safe_dump(params))
+        Path(folder, PREPARED).parent.mkdir()
+        Path(folder, PREPARED).symlink_to(PREPARED.resolve())
+        with subprocess.Popen(command, cwd=folder, env=here, stdout=subprocess.PIPE, text=True) as stage:
+            first, second = (time.perf_counter() for line in stage.stdout if " epoch " in line)
+    return len(load_dataset(task).rows("train")) / (second - first)
 
 
 def chapter_speed(task: str, unpacked: Path) -> float:
@@ -89,7 +96,7 @@ def compare(task: str, rounds: int, unpacked: Path) -> list[dict[str, str]]:
     """A row against the chapter, one against a constant batch."""
     speeds = side_by_side(
         {
-            "pipeline": partial(in_process, pipeline_speed, task),
+            "pipeline": partial(pipeline_speed, task),
             "chapter": partial(in_process, chapter_speed, task, unpacked),
         },
         rounds,

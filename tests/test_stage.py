@@ -104,6 +104,34 @@ def test_garbage_is_collected_while_a_stage_works_and_always_in_a_process_that_i
     assert done.stdout.decode().split() == [before, "True"]
 
 
+FILL_TWICE = """
+from resource import RUSAGE_SELF, getrusage
+from threading import Thread
+faults = []
+def fill():  # 64 MiB, 16,384 pages of 4 KiB
+    before = getrusage(RUSAGE_SELF).ru_minflt
+    b"x" * 2**26
+    faults.append(getrusage(RUSAGE_SELF).ru_minflt - before)
+for _ in range(2):
+    thread = Thread(target=fill)
+    thread.start()
+    thread.join()
+print(faults[1])
+"""
+
+
+def test_a_program_uses_again_the_memory_that_it_freed_and_a_process_that_imports_the_package_does_as_before():
+    new_pages = {}
+    for started_as in ("-m", "a server"):
+        begin = f"import sys; sys.argv[0] = {started_as!r}; import pipeline"
+        path = {"PYTHONPATH": str(REPOSITORY)}
+        done = subprocess.run(
+            [sys.executable, "-c", begin + FILL_TWICE], env=environment() | path, stdout=subprocess.PIPE
+        )
+        new_pages[started_as] = int(done.stdout)
+    assert new_pages["-m"] < new_pages["a server"] / 10
+
+
 def test_an_interrupted_stage_unwinds():
     process = start("\n    ".join(["try: " + WAIT, "finally: print('put away')"]), task="'segmenter'")
     assert process.stdout.readline() == "at work\n"
