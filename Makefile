@@ -2,7 +2,7 @@
 #              make demo NAME=faster SET=train_classifier.learning_rate=0.003: the same, under a name, with a change
 # make repro   the real thing: downloads Oxford-IIIT Pets, trains with the chapter's hyperparameters
 # make ui      MLflow on http://127.0.0.1:5000, with every checkpoint that DVC has in a commit or an experiment
-# make bench   speed and memory against the chapter's way, on the real pets: two hours, benchmarks/README.md
+# make bench   speed and memory against the chapter's way, on the real pets: an hour or more, benchmarks/README.md
 # make test, make lint, make lock (requirements.in -> requirements.txt), make clean
 
 PYTHON ?= python3

@@ -24,7 +24,7 @@ from pipeline.stage import PREPARED, TASKS
 IMPORTS = ("tensorflow", "keras", "mlflow", "pipeline.train")  # each takes what those before it have not imported
 PARTS = {
     "new_models": "models",
-    "content_md5": "beside them md5 of the pictures",
+    "content_md5": "md5 of the pictures",
     "stored_history": "dvc.lock",
     "open_run": "MLflow",
 }

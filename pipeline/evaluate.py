@@ -10,7 +10,6 @@ Writes  data/metrics/TASK.json   each headline figure with its 95 % bootstrap in
 """
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -151,16 +150,14 @@ def evaluate(task: str) -> None:
     prune_states(task, stored_history(task))
     tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
     data, folder = load_dataset(task), PLOTS / task
-    with ThreadPoolExecutor(1) as beside:  # as train does
-        hashing = beside.submit(content_md5, PREPARED / task)
-        model = load_checkpoint(MODELS / f"{task}.keras")
+    model = load_checkpoint(MODELS / f"{task}.keras")
     folder.mkdir(parents=True, exist_ok=True)
     measure = {"segmenter": evaluate_masks, "classifier": evaluate_labels}[task]
     result = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
     result = {name: value for name, value in result.items() if np.isfinite(value)}  # a class may never occur
     write_metrics(task, result)
     decided = getattr(params, f"train_{task}").model_dump() | {"image_size": data.image_size}
-    record_evaluation(Training(task, decided, hashing.result()))
+    record_evaluation(Training(task, decided, content_md5(PREPARED / task)))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ import hashlib
 import os
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -108,10 +107,8 @@ def train(task: str) -> None:
     """
     params: Train = getattr(load_params(), f"train_{task}")
     data = load_dataset(task, params.replicas)
-    with ThreadPoolExecutor(1) as beside:  # hashing needs no interpreter's lock; models take it 0.3 s
-        hashing = beside.submit(content_md5, PREPARED / task)
-        model, twin = new_models(task, params, data.image_size)
-    data_md5 = hashing.result()
+    model, twin = new_models(task, params, data.image_size)
+    data_md5 = content_md5(PREPARED / task)
     state = TrainingState(state_path(task, params, data_md5), params.epochs)
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)

@@ -49,20 +49,49 @@ def test_a_picture_grid_shows_its_pictures_in_reading_order(tmp_path):
     assert blue[1] > red[1]
 
 
-def test_a_grid_of_no_pictures_is_a_picture_that_says_so(tmp_path):
-    path = tmp_path / "grid.png"
-    figures.picture_grid(np.empty((0, 8, 8, 3), np.uint8), [], path)
+def dark_parts(path: Path) -> tuple[float, float, float, float] | None:
+    """Left, top, right, bottom of all that is dark, as shares of the figure; None if nothing is."""
     with Image.open(path) as figure:
-        darkest, lightest = figure.convert("L").getextrema()
-    assert (darkest < 100, lightest) == (True, 255)  # letters on white
+        pixels = np.asarray(figure.convert("L"))
+    rows, columns = np.nonzero(pixels < 100)
+    if not len(rows):
+        return None
+    height, width = pixels.shape
+    return columns.min() / width, rows.min() / height, columns.max() / width, rows.max() / height
 
 
-def test_titles_are_in_the_picture(tmp_path):
-    contents = set()
-    for title in ("Bengal (cat)", "Bengal (dog)"):
-        figures.picture_grid(solid_pictures(RED), [title], tmp_path / "grid.png")
-        contents.add((tmp_path / "grid.png").read_bytes())
-    assert len(contents) == 2
+def test_a_grid_of_no_pictures_is_a_picture_that_says_so(tmp_path):
+    figures.picture_grid(np.empty((0, 8, 8, 3), np.uint8), [], tmp_path / "grid.png")
+    left, top, right, bottom = dark_parts(tmp_path / "grid.png")
+    assert 0 < left < right < 1 / 4  # letters, above the first of four places
+    assert 0 < top < bottom < 1 / 4
+
+
+def white_pictures(count: int) -> np.ndarray:
+    return np.full((count, 32, 32, 3), 255, np.uint8)
+
+
+# Each picture of 32 pixels has a title of 8 above it and a gap of 2 to its right: cells of 34 x 40.
+def test_a_title_of_a_picture_grid_is_above_its_picture_and_all_but_titles_and_pictures_is_white(tmp_path):
+    figures.picture_grid(white_pictures(6), ["", "", "", "", "", "xx"], tmp_path / "grid.png")  # the second of row two
+    left, top, right, bottom = dark_parts(tmp_path / "grid.png")
+    assert 34 < left * 4 * 34 < right * 4 * 34 < 66
+    assert (left + right) / 2 * 4 * 34 == pytest.approx(34 + 16, abs=1)
+    assert 40 < top * 2 * 40 < bottom * 2 * 40 < 48
+
+
+def test_a_mask_grid_names_its_columns_and_puts_the_title_above_the_prediction(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "COLOURS", np.full((3, 3), 255, np.uint8))  # so that what is dark is text
+    masks, shown = np.zeros((2, 32, 32), np.uint8), []
+    for title in ("", "xx"):
+        figures.mask_grid(white_pictures(2), masks, masks, ["", title], tmp_path / "grid.png")
+        with Image.open(tmp_path / "grid.png") as figure:
+            shown.append(np.asarray(figure.convert("L")))
+    dark = np.nonzero((shown[0] < 100).any(0))[0] * 3 / shown[0].shape[1]  # in columns of the grid
+    assert set(dark.astype(int)) == {0, 1}  # input, truth
+    rows, columns = np.nonzero(shown[0] != shown[1])
+    assert set((columns * 3 / shown[0].shape[1]).astype(int)) == {2}
+    assert set((rows * 2 * 40 / shown[0].shape[0]).astype(int)) <= set(range(40, 48))
 
 
 def dark_cells(folder: Path, counts: list[list[int]]) -> list[list[bool]]:
