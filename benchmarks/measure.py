@@ -57,9 +57,12 @@ def table(rows: list[dict[str, str]]) -> str:
 
 
 def machine() -> str:
-    """The processor, its cores, and the versions that matter."""
+    """The processor, its cores, what `precision: mixed` is on it, and the versions that matter."""
+    from pipeline.devices import device  # imports TensorFlow, which would count where peak_memory is asked
+
     model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
-        f"{cpu_count()} cores of {(model or [platform.machine()])[0]}, Python {platform.python_version()}, {libraries}"
+        f"{cpu_count()} cores of {(model or [platform.machine()])[0]}, {device('mixed')}, "
+        f"Python {platform.python_version()}, {libraries}"
     )

@@ -10,7 +10,7 @@ import tarfile
 import tempfile
 from collections.abc import Collection, Iterator
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -20,7 +20,7 @@ from isal import igzip, isal_zlib  # gzip and zlib by another hand: preprocess i
 from pipeline.pictures import MAX_FILE_BYTES
 from pipeline.stage import InputError
 
-LISTS = ("trainval", "test")
+LISTS = {"annotations/trainval.txt": "trainval", "annotations/test.txt": "test"}
 COLUMNS = {"stem": "str", "species": pd.CategoricalDtype(["cat", "dog"])}  # categories take a tenth of strings' memory
 SPECIES_IDS = {"1": "cat", "2": "dog"}  # as numbered in the third column of the lists
 MAX_EXPANSION = 20  # times the size of the file, of which the published ones need 5; the first 64 MiB are free
@@ -85,14 +85,13 @@ def read_lists(path: Path) -> pd.DataFrame:
     """
     lists: dict[str, pd.DataFrame] = {}
     for name, data in _members(path):
-        if name in [f"annotations/{split}.txt" for split in LISTS]:
-            split = PurePosixPath(name).stem
+        if split := LISTS.get(name):
             if split in lists:
                 raise InputError(f"{path}: {split} is in the archive twice; allowed: once")
             lists[split] = _parse_list(data, f"{path}: {name}", split)
-    for split in LISTS:
+    for name, split in LISTS.items():
         if split not in lists:
-            raise InputError(f"{path}: no annotations/{split}.txt inside")
+            raise InputError(f"{path}: no {name} inside")
     listed = pd.concat(lists.values()).sort_values("stem", ignore_index=True)
     if (twice := listed["stem"][listed["stem"] == listed["stem"].shift()]).size:
         raise InputError(f"{path}: {twice.iloc[0]} is listed twice; allowed: once")
@@ -190,7 +189,7 @@ def _parse_list(data: bytes, where: str, split: str) -> pd.DataFrame:
     while part := list(islice(rows, 1_000)):  # a table takes a tenth of the memory of such a list
         frames.append(pd.DataFrame(part, columns=list(COLUMNS)).astype(COLUMNS))
     listed = pd.concat(frames, ignore_index=True)
-    return listed.assign(split=pd.Categorical([split], LISTS).repeat(len(listed)))
+    return listed.assign(split=pd.Categorical([split], [*LISTS.values()]).repeat(len(listed)))
 
 
 def _rows(data: bytes, where: str) -> Iterator[tuple[str, str]]:

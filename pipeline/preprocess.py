@@ -137,8 +137,8 @@ def summarize(samples: pd.DataFrame, rejects: pd.DataFrame) -> dict:
     """Counts for `dvc metrics`."""
     used = samples[samples["split"] != "duplicate"]
     columns = {"pictures": "split", "species": "species", "breed": "breed"}
-    counts = {name: used[column].astype("str").value_counts().sort_index() for name, column in columns.items()}
-    return {name: count.to_dict() for name, count in counts.items()} | {
+    counts = {name: sorted(used[column].value_counts().items()) for name, column in columns.items()}
+    return {name: {value: count for value, count in found if count} for name, found in counts.items()} | {
         "duplicates": len(samples) - len(used),
         "rejects": len(rejects),
     }
