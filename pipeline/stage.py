@@ -11,11 +11,15 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from pipeline import STARTED_BY
@@ -117,8 +121,43 @@ def run(stage: Callable[..., None], *arguments: str) -> None:
         if "DVC_STAGE" in os.environ:
             Thread(target=_end_with_dvc, daemon=True).start()
         METRICS.parent.mkdir(exist_ok=True)
-        with FileLock(METRICS.parent / f".{name}.lock", timeout=PATIENCE):
+        lock = FileLock(METRICS.parent / f".{name}.lock", timeout=PATIENCE)
+        with lock, timed(name) if "DVC_STAGE" in os.environ else nullcontext():
             stage(*arguments)
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Within: a stage at work under DVC. Then note when it ended and how long it took, by what decided its outputs."""
+    note, start = times_note(name), time.monotonic()
+    yield
+    note.parent.mkdir(parents=True, exist_ok=True)
+    took = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(time.monotonic() - start, 1)}
+    note.write_text(json.dumps(took))
+
+
+def times_note(name: str) -> Path:
+    """Where the time of a stage is noted, for what decides its outputs now.
+
+    That is its command, parameters, code, and the outputs before it as dvc.lock names them: DVC writes there before it
+    starts a stage. DVC itself keeps no times, and does not say later whether a stage ran or was restored. A file that
+    is missing counts as empty: the stage itself names it.
+    """
+    stages, params, lock = (_yaml(Path(path)) for path in ("dvc.yaml", "params.yaml", "dvc.lock"))
+    made = {out["path"]: out["md5"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", ())}
+    stage = stages["stages"][name]
+    code_and_data = {path: made.get(path) or _md5_if_there(Path(path)) for path in stage["deps"]}
+    values = {key: reduce(getitem, key.split("."), params) for key in stage["params"]}
+    decided = hashlib.md5(json.dumps([stage["cmd"], code_and_data, values]).encode()).hexdigest()
+    return root() / ".training" / "times" / f"{name}-{decided}.json"
+
+
+def _md5_if_there(path: Path) -> str:
+    return content_md5(path) if path.exists() else ""
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader) if path.exists() else {}
 
 
 def _end_with_dvc() -> None:

@@ -59,12 +59,12 @@ def uncommitted() -> tuple[list[str], str]:
 def is_unedited(revision: Revision, task: str) -> bool:
     """Whether a revision has the code and the parameters that its dvc.lock names for a training and its data."""
     with suppress(YAMLFileCorruptedError, KeyError, TypeError):  # a stage or a section that is in only one of the two
-        text = dumps_yaml(parse_yaml(_file_at(revision, "params.yaml"), "params.yaml"))
+        text = dumps_yaml(parse_yaml(file_at(revision, "params.yaml"), "params.yaml"))
         params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
         for name in ("download", f"preprocess_{task}", f"train_{task}"):
             stage = revision.stages[name]
             code = {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}
-            found = {path: hashlib.md5(_file_at(revision, path).encode()).hexdigest() for path in code}
+            found = {path: hashlib.md5(file_at(revision, path).encode()).hexdigest() for path in code}
             locked = stage["params"]["params.yaml"]
             if (code, locked) != (found, {key: reduce(getitem, key.split("."), params) for key in locked}):
                 return False
@@ -95,7 +95,8 @@ def _ask(name: str, question: Callable[[Stage], T]) -> T | None:
         return None
 
 
-def _file_at(revision: Revision, path: str) -> str:
+def file_at(revision: Revision, path: str) -> str:
+    """The text of a file at a revision, "" where it has none."""
     if revision.commit:
         return git("show", f"{revision.commit}:./{path}")
     return Path(path).read_bytes().decode(errors="replace") if Path(path).exists() else ""
