@@ -20,12 +20,13 @@ def outputs(repository: Path) -> dict[str, str]:
 
 def faults(trial: Path, stage: str, printed: str, expected: dict[str, str]) -> list[str]:
     """What is not as it would be without the kill. printed: by the killed stage and by the one that went on."""
-    found = outputs(trial)
-    differing = [f"{path} differs" for path in expected if found.get(path) != expected[path]]
+    ended = outputs(trial)
+    differing = [f"{path} differs" for path in expected if ended.get(path) != expected[path]]
     epochs = re.findall(r"\w+ epoch \d+/", printed)
     repeated = [f"{epoch} twice" for epoch in set(epochs) if epochs.count(epoch) > 1]
     places = (".training/*", "data/**/*draft*", "mlflow.db.draft*")
-    left = [f"{path.relative_to(trial)} is left" for place in places for path in trial.glob(place)]
+    found = {path for place in places for path in trial.glob(place)} - {trial / ".training/times"}
+    left = [f"{path.relative_to(trial)} is left" for path in sorted(found)]
     verb, _, task = stage.partition("_")
     return differing + repeated + left + (store_faults(trial, task) if verb in ("train", "evaluate") else [])
 

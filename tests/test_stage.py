@@ -156,6 +156,7 @@ def test_a_second_process_is_sent_away_by_a_first_that_does_not_end(at_work, mon
 
 
 def test_a_stage_ends_when_the_dvc_that_started_it_was_killed():
+    Path("dvc.yaml").write_text("stages: {train_segmenter: {cmd: python, deps: [], params: []}}")
     child = f"import sys\nfrom pipeline.stage import *\ndef train(task):\n    {WAIT}\nrun(train, 'segmenter')"
     dvc = subprocess.Popen(
         [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", child],
