@@ -10,9 +10,7 @@ PORT ?= 5000
 NAME ?= demo
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-DEMO := download.dataset=embedded preprocess.validation_fraction=0.2 \
-	preprocess.segmenter_size=64 train_segmenter.epochs=20 train_segmenter.batch_size=16 \
-	preprocess.classifier_size=64 train_classifier.epochs=20 train_classifier.batch_size=8 $(SET)
+DEMO := $(shell cat demo.params) $(SET)
 REPORTED := data/metrics/segmenter.json data/metrics/classifier.json data/metrics/training.json
 
 .PHONY: demo repro ui bench test lint lock clean
@@ -50,6 +48,8 @@ test: .venv/installed
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
+	actionlint
+	zizmor --quiet --offline .github
 
 lock: .venv/installed
 	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \

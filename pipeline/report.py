@@ -34,7 +34,7 @@ def report(base: str) -> list[str]:
     metrics = metrics_table(before, after)
     stages = stages_table(before, after)
     print(f"# Retraining report\n\n{summary(metrics, before)}\n")
-    print(f"Base: `{base}` ({before.commit[:7]}). Here: {here()}.\n")
+    print(f"Base: `{base}`{'' if before.commit.startswith(base) else f' ({before.commit[:7]})'}. Here: {here()}.\n")
     if not all(is_unedited(before, task) for task in TASKS if before.stages):
         print("The base's results are of other code or parameters than it has now.\n")
     if hidden := overrides(before, after):
@@ -78,10 +78,9 @@ def summary(metrics: pd.DataFrame, before: Revision) -> str:
         return "**No comparison**: the base has no results."
     if "other data" in set(metrics["verdict"]):
         return "**No comparison**: the base was tested on other data."
-    said = metrics[metrics["verdict"].isin(["worse", "better", "within noise"])].groupby("verdict", sort=False)[
-        "metric"
-    ]
-    lines = [f"**{verdict.capitalize()}**: {', '.join(names)}." for verdict, names in sorted(said, reverse=True)]
+    said = {verdict: list(rows["metric"]) for verdict, rows in metrics.groupby("verdict")}
+    in_order = [verdict for verdict in ("worse", "better", "within noise") if verdict in said]
+    lines = [f"**{verdict.capitalize()}**: {', '.join(said[verdict])}." for verdict in in_order]
     return " ".join(lines) or "**No test metric has changed.**"
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.stage import TASKS
-from pipeline.tracking.registry import champion_of, mend, versions_of
+from pipeline.stage import TASKS, InputError
+from pipeline.tracking.registry import WAITS, champion_of, mend, promote, versions_of
 from tests.training import record_one
 
 
@@ -186,3 +186,47 @@ def test_versions_that_others_made_by_hand_are_left_alone(prepared: Path) -> Non
     by_hand = client.create_model_version("pets-classifier", f"models:/{model.model_id}", model_id=model.model_id)
     assert mend("classifier") == []
     assert client.get_model_version("pets-classifier", by_hand.version).version == by_hand.version
+
+
+def from_ci(loss: float, data_md5: str = "data", seed: int = 0) -> str:
+    """Record a training of a pull request. Returns its run's id."""
+    return record_one(
+        "classifier", loss, data_md5, seed, ci_run="https://github.com/me/pets/actions/runs/7"
+    ).info.run_id
+
+
+def promoted(run_id: str) -> str:
+    return promote("classifier", mlflow.get_run(run_id))
+
+
+def test_what_ci_trained_takes_part_once_it_is_promoted(store: Path) -> None:
+    first = record_one("classifier", 0.5).info.run_id
+    better, worse = from_ci(0.25, seed=1), from_ci(0.75, seed=2)
+    mend("classifier")
+    assert champion() == first
+    assert verdicts()[1:] == [WAITS, WAITS]
+    assert promoted(worse) == "no: best_val_loss 0.75 against 0.5 of version 1, the champion"
+    assert promoted(better) == "yes: best_val_loss 0.25 against 0.5 of version 1"
+    assert champion() == better
+    assert mend("classifier") == []
+
+
+def test_where_ci_alone_has_trained_there_is_no_champion_before_a_promotion(prepared: Path) -> None:
+    waiting = from_ci(0.5)
+    mend("classifier")
+    assert (champion_of("classifier"), verdicts()) == (None, [WAITS])
+    assert promoted(waiting) == "yes: the first"
+
+
+def test_who_promotes_a_training_on_other_data_has_chosen_it(prepared: Path) -> None:
+    record_one("classifier", 0.25)
+    other = from_ci(0.5, "other", seed=1)
+    assert promoted(other) == "yes: chosen by hand"
+    assert champion() == other
+
+
+def test_a_run_that_was_not_evaluated_cannot_be_promoted(prepared: Path) -> None:
+    run = record_one("classifier", 0.5)
+    mlflow.MlflowClient().delete_model_version("pets-classifier", "1")
+    with pytest.raises(InputError, match=f"the MLflow run {run.info.run_id} has no version of pets-classifier; "):
+        promoted(run.info.run_id)

@@ -88,8 +88,11 @@ def lock_outputs() -> None:
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
-def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0) -> mlflow.entities.Run:
-    """The run of an evaluated training that ended with this validation loss. The seed makes another checkpoint."""
+def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> mlflow.entities.Run:
+    """The run of an evaluated training that ended with this validation loss. The seed makes another checkpoint.
+
+    tags: of the run, if there is none of this training.
+    """
     for name in ("history", "metrics", f"plots/{task}"):
         Path("data", name).mkdir(parents=True, exist_ok=True)
     pool = layers.GlobalAveragePooling2D(name="pool")  # without names, the layers would be counted: other bytes
@@ -101,5 +104,5 @@ def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0
     Path(f"data/metrics/{task}.json").write_text(json.dumps({"accuracy": 1 - val_loss}))
     Path(f"data/plots/{task}/roc.csv").write_text("false_positive_rate,true_positive_rate")
     training = Training(task, {"architecture": "tiny", "epochs": 1, "seed": seed}, data_md5).finished()
-    record(training, evaluation_in_files(task), {})
+    record(training, evaluation_in_files(task), tags)
     return find_training(training)

@@ -117,7 +117,8 @@ def restored_tags(revision: Revision, task: str) -> dict[str, str]:
         tags[GIT_COMMIT] = f"unknown, code or parameters in {revision.name} are not those that dvc.lock names"
     elif revision.commit:
         tags[GIT_COMMIT] = revision.commit
-    return tags | ({"dvc_experiment": revision.name} if revision.is_experiment else {})
+    tags |= {"dvc_experiment": revision.name} if revision.is_experiment else {}
+    return {name: value for name, value in (tags | _ci_tags()).items() if value}
 
 
 def _ci_tags() -> dict[str, str]:

@@ -7,9 +7,12 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipeline.stage import InputError
 from pipeline.tracking.search import NoModel, model_of, search
 
 CHAMPION = "champion"
+PROMOTED = "promoted"  # the tag of a run from CI that may become champion
+WAITS = "no: trained in CI, takes no part before `python -m pipeline.tracking promote`"
 
 
 def register(task: str, run: Run) -> str:
@@ -64,24 +67,52 @@ def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
 
 
 def choose_champion(task: str) -> None:
-    """Give the alias to the version that beats the others, and the reason to each version's run. Idempotent."""
+    """Give the alias to the version that beats the others, and the reason to each version's run. Idempotent.
+
+    What CI has trained of a change that nobody has accepted yet takes no part.
+    """
     client, champion = mlflow.MlflowClient(), champion_of(task)
-    said = {run.info.run_id: run.data.tags.get(CHAMPION, "") for run in search(task)}
-    versions = [version for version in versions_of(task) if version.run_id in said]  # of no deleted run
+    runs = {run.info.run_id: run for run in search(task)}
+    versions = [version for version in versions_of(task) if version.run_id in runs]  # of no deleted run
+    waiting = {run_id for run_id, run in runs.items() if _waits(run)}
     best, reason = champion, "yes: chosen by hand"
     for version in versions:
-        if (verdict := judge(version, best)).startswith("yes"):
+        if version.run_id not in waiting and (verdict := judge(version, best)).startswith("yes"):
             best, reason = version, verdict
     for version in versions:
-        verdict = judge(version, best)
-        if version.version == best.version:
-            is_known = best is champion and said[version.run_id].startswith("yes")
-            verdict = said[version.run_id] if is_known else reason
-        if verdict != said[version.run_id]:
+        said = runs[version.run_id].data.tags.get(CHAMPION, "")
+        if best and version.version == best.version:
+            verdict = said if best is champion and said.startswith("yes") else reason
+        else:
+            verdict = WAITS if version.run_id in waiting else judge(version, best)
+        if verdict != said:
             client.set_tag(version.run_id, CHAMPION, verdict)
     if best is not champion:
         client.set_registered_model_alias(best.name, CHAMPION, best.version)
         choose_champion(task)  # another machine may have set it in this moment
+
+
+def _waits(run: Run) -> bool:
+    return "ci_run" in run.data.tags and PROMOTED not in run.data.tags
+
+
+def promote(task: str, run: Run) -> str:
+    """Let a run's checkpoint take part in the choice of the champion. Returns the verdict on it.
+
+    Validation losses on other data do not compare: there the one who promotes has chosen. Raises InputError for a run
+    without a version.
+    """
+    client, md5 = mlflow.MlflowClient(), run.data.tags.get("model_md5")
+    version = next((one for one in versions_of(task) if one.tags["model_md5"] == md5), None)
+    if version is None:
+        remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
+        raise InputError(f"the MLflow run {run.info.run_id} has no version of pets-{task}; {remedy}")
+    client.set_tag(version.run_id, PROMOTED, "yes")
+    champion = champion_of(task)
+    if champion and champion.tags.get("data_md5") != version.tags["data_md5"]:
+        client.set_registered_model_alias(version.name, CHAMPION, version.version)
+    choose_champion(task)
+    return client.get_run(version.run_id).data.tags[CHAMPION]
 
 
 def mend(task: str) -> list[str]:
