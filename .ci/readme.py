@@ -66,9 +66,7 @@ SERVERS: list[subprocess.Popen] = []
 SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro, ".venv/bin/pip install": dry}
 SPECIAL |= {"make lint test": done_before, "$EDITOR": edit}
 check_links()
-shell(
-    "git clone --quiet --bare . ../origin.git && git remote set-url origin ../origin.git"
-)  # what is pushed goes there
+shell("git clone --quiet --bare . ../origin.git && git remote set-url origin ../origin.git")  # for what is pushed
 try:
     for block in re.findall(r"^```bash\n(.*?)^```", README, re.DOTALL | re.MULTILINE):
         for line in block.replace("\\\n", " ").splitlines():

@@ -48,14 +48,11 @@ def no_server() -> str:
 
 
 def at_work() -> str:
-    with (
-        FileLock("data/.train_classifier.lock"),
-        pytest.MonkeyPatch.context() as patch,
-        pytest.raises(SystemExit) as end,
-    ):
+    with pytest.MonkeyPatch.context() as patch, FileLock("data/.train_classifier.lock"):
         patch.setattr(stage, "PATIENCE", 0.1)
-        stage.run(train, "classifier")
-    return end.value.code
+        with pytest.raises(SystemExit) as ended:
+            stage.run(train, "classifier")
+    return ended.value.code
 
 
 def full_disk() -> str:
@@ -71,7 +68,7 @@ ERRORS = block("README.md", "When something goes wrong", "text").splitlines()
 PROVOKED = (value_out_of_range, typo, no_network, no_server, at_work, full_disk, no_checkpoint)
 
 
-@pytest.mark.parametrize(("line", "provoke"), zip(ERRORS, PROVOKED, strict=True))
+@pytest.mark.parametrize(("line", "provoke"), [*zip(ERRORS, PROVOKED, strict=True)])
 def test_an_error_is_printed_as_the_readme_has_it(prepared: Path, line: str, provoke: Callable[[], str]) -> None:
     assert re.fullmatch(re.escape(line).replace("…", ".+"), provoke())
 
