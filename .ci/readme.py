@@ -52,7 +52,7 @@ def done_before(command: str) -> None:
 
 def edit(command: str) -> None:
     """The user's editor, by a script."""
-    shell(f"EDITOR='sed -i /^train_classifier/,/^$/s/learning_rate:.0.001/learning_rate:\\ 0.003/'; {command}")
+    shell(f"EDITOR='sed -i /^train_classifier/,/^plot/s/0.001/0.003/'; {command}")
     shell("git diff --exit-code --stat params.yaml && exit 1 || true")
 
 
