@@ -3,7 +3,7 @@
 # make repro   the real thing: downloads Oxford-IIIT Pets, trains with the chapter's hyperparameters
 # make ui      MLflow on http://127.0.0.1:5000, with every checkpoint that DVC has in a commit or an experiment
 # make bench   speed and memory against the chapter's way, on the real pets: an hour or more, benchmarks/README.md
-# make test, make lint, make lock (requirements.in -> requirements.txt), make clean
+# make test, make lint, make lock (requirements*.in -> requirements*.txt), make clean
 
 PYTHON ?= python3
 PORT ?= 5000
@@ -52,14 +52,17 @@ lint: .venv/installed
 	zizmor --quiet --offline .github
 
 lock: .venv/installed
-	uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
-		--custom-compile-command "make lock" requirements.in --output-file requirements.txt
+	for name in requirements requirements-dev; do uv pip compile --quiet --universal --python-version 3.11 \
+		--no-emit-index-url --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit; done
 
 clean:
 	rm -rf .training demo dvc_plots dvc.lock.broken .dvc/tmp/exps/standalone .pytest_cache .ruff_cache .hypothesis
 
-.venv/installed: requirements.txt
+# NVIDIA's libraries too, where there is a GPU of theirs: without them TensorFlow trains on the CPU and says so nowhere.
+.venv/installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; choose one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check $(^:%=--requirement %)
+	@if command -v nvidia-smi >/dev/null; then set -x; \
+		.venv/bin/pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]" --constraint requirements.txt; fi
 	@touch $@

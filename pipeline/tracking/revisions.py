@@ -23,7 +23,7 @@ from pipeline.stage import InputError
 
 T = TypeVar("T")
 LOCK = "dvc.lock"
-DECIDE = ("pipeline", "params.yaml", "dvc.yaml")  # a training, with the data
+DECIDE = ("pipeline", "params.yaml", "dvc.yaml", "requirements.txt")  # a training, with the data
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def uncommitted() -> tuple[list[str], str]:
 
 
 def is_unedited(revision: Revision, task: str) -> bool:
-    """Whether a revision has the code and the parameters that its dvc.lock names for a training and its data."""
+    """Whether a revision has the code, packages and parameters that its dvc.lock names for a training and its data."""
     with suppress(YAMLFileCorruptedError, KeyError, TypeError):  # a stage or a section that is in only one of the two
         text = dumps_yaml(parse_yaml(file_at(revision, "params.yaml"), "params.yaml"))
         params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
         for name in ("download", f"preprocess_{task}", f"train_{task}"):
             stage = revision.stages[name]
-            code = {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}
+            code = {dep["path"]: dep["md5"] for dep in stage["deps"] if not dep["path"].startswith("data/")}
             found = {path: hashlib.md5(file_at(revision, path).encode()).hexdigest() for path in code}
             locked = stage["params"]["params.yaml"]
             if (code, locked) != (found, {key: reduce(getitem, key.split("."), params) for key in locked}):
