@@ -1,12 +1,10 @@
-"""The commands of the workflows, run in order as GitHub does: pull requests against a bare remote, with a DVC remote.
-
-Four retrainings, each on a fresh machine: a pull request that hurts; its second push, which changes nothing; one with a
-typo; one that helps, which is merged and promoted.
+"""The workflows, run as GitHub runs them, on a bare remote: by hand; a pull request that hurts, cancelled once; its
+second push, which changes nothing; one with a typo; one that helps, merged and promoted; one from a fork.
 """
 
-import json
-import shutil
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import mlflow
@@ -14,29 +12,29 @@ import pytest
 import yaml
 
 from pipeline.stage import TASKS
-from pipeline.tracking.lineage import GIT_COMMIT
 from pipeline.tracking.registry import WAITS
-from tests.actions import Job, pretend_installed
-from tests.project import REPOSITORY, commit_all, make_repository, run_in
+from tests.actions import GitHub, Job, workflow_text
+from tests.expressions import evaluate, fill_in, holds
+from tests.project import commit_all, make_repository, run_in
 from tests.test_pipeline import set_param, stages_run
 from tests.test_report import rows, section
 
 MODEL = "pets-classifier"
+BASE = "Train the base, where it has no results for this data"
+SYNC = "Log what came without a training to MLflow"
+REGRESSION = "Fail on a regression"
 
 
 @dataclass
 class Project:
-    """A bare Git remote, an author's clone of it, a DVC remote, an MLflow store, and where machines start."""
+    """The repository at GitHub, an author's clone of it, a DVC remote, an MLflow store."""
 
     folder: Path
+    github: GitHub
 
     @property
     def author(self) -> Path:
         return self.folder / "author"
-
-    @property
-    def origin(self) -> Path:
-        return self.folder / "origin.git"
 
     @property
     def store(self) -> str:
@@ -47,253 +45,328 @@ class Project:
         """The files in the DVC remote."""
         return {path.name for path in (self.folder / "storage").rglob("*") if path.is_file()}
 
-    def computed(self, **others: str) -> dict[str, str]:
-        """What GitHub computes of the expressions in the workflows, for a pull request from the same repository."""
-        mine = "github.event.pull_request.head.repo.full_name == github.repository"
-        return {
-            f"!github.event.pull_request || {mine}": "true",
-            "secrets.MLFLOW_TRACKING_USERNAME": "",
-            "secrets.MLFLOW_TRACKING_PASSWORD": "",
-            "secrets.DVC_CONFIG_LOCAL": "",
-            "vars.PETS_DATASET || 'embedded'": "official",  # params.yaml as it is, which says embedded
-            "vars.PETS_SOURCE": "",
-            "vars.MLFLOW_TRACKING_URI": self.store,
-            "inputs.overrides": "",
-            "inputs.champion": "",
-            "github.event.pull_request && 'HEAD^1' || 'HEAD'": "HEAD^1",
-            "github.server_url": self.folder.as_uri(),
-            "github.repository": "origin.git",
-            "github.token": "secret",
-        } | others
-
-    def machine(self, name: str, revision: str, cached: Path | None = None) -> Path:
-        """A fresh clone at a revision, as actions/checkout makes it; with what actions/cache has of another."""
-        target = self.folder / name
-        run_in(self.folder, "git", "clone", "--quiet", str(self.origin), name)
-        run_in(target, "git", "checkout", "--quiet", "--detach", revision)
-        pretend_installed(target)
-        if cached:
-            shutil.copytree(cached / ".dvc/cache", target / ".dvc/cache")
-            shutil.copytree(cached / ".training", target / ".training")
-        return target
-
-    def commit(self, branch: str, **changes: object) -> None:
-        """Push a commit to a branch, a new one from main, with keys of params.yaml changed: section__key=value."""
-        run_in(self.author, "git", "checkout", "--quiet", "-B", branch)
+    def commit(self, branch: str, start: str = "main", **changes: object) -> None:
+        """Push a commit on top of another to a branch, with keys of params.yaml changed: section__key=value."""
+        run_in(self.author, "git", "checkout", "--quiet", "-B", branch, start)
         for name, value in changes.items():
             set_param(self.author, *name.split("__"), value)
         commit_all(self.author, f"{branch}: {changes}")
         run_in(self.author, "git", "push", "--quiet", "--force", "origin", branch)
 
+    def retrain(self, number: int, branch: str, of: str = "", stop_at: str = "") -> dict[str, Job]:
+        """Run the workflow for a pull request of a branch."""
+        return self.github.run("retrain.yml", *self.github.pull_request(number, branch, of=of), stop_at=stop_at)
 
-@dataclass
-class Retraining:
-    """What one push to a pull request led to."""
+    def published(self, number: int) -> str:
+        """The report in the ref of a pull request."""
+        return run_in(self.github.origin, "git", "show", f"refs/retrained/pr-{number}:report.md").stdout
 
-    machine: Path
-    job: Job
-    published: Job
-    report: str
-    shared: set[str]
-
-
-def github(machine: Path, commit: str, event: dict) -> dict[str, str]:
-    """The variables that every job has."""
-    path = machine.with_suffix(".json")
-    path.write_text(json.dumps(event))
-    names = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "me/pets", "GITHUB_RUN_ID": "7"}
-    return names | {"GITHUB_SHA": commit, "GITHUB_EVENT_PATH": str(path)}
+    def champion(self) -> str | None:
+        return mlflow.MlflowClient(self.store).get_registered_model(MODEL).aliases.get("champion")
 
 
-def retrain(project: Project, name: str, number: int, cached: Path | None = None) -> Retraining:
-    """Run both jobs for a branch, on the merge commit that GitHub makes of it and main."""
-    author = project.author
-    head = run_in(author, "git", "rev-parse", "HEAD").stdout.strip()
-    run_in(author, "git", "checkout", "--quiet", "--detach", "main")
-    run_in(author, "git", "merge", "--quiet", "--no-ff", "--message", "merge", head)
-    run_in(author, "git", "push", "--quiet", "--force", "origin", f"HEAD:refs/heads/merge-{number}")
-    merge = run_in(author, "git", "rev-parse", "HEAD").stdout.strip()
-    machine = project.machine(name, merge, cached)
-    around = github(machine, merge, {"pull_request": {"number": number, "head": {"sha": head}}})
-    job = Job("retrain.yml", "retrain", machine, project.computed(), **around)
-    report = (machine / "retrained/report.md").read_text()
-    pull_request = {"github.event.pull_request.number": str(number), "github.event.pull_request.head.sha": head}
-    published = Job("retrain.yml", "publish", machine, project.computed(**pull_request), **around)
-    return Retraining(machine, job, published, report, project.shared)
+def report_of(job: Job) -> str:
+    return (job.artifacts / "retrained/report.md").read_text()
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A main branch without any results."""
-    project = Project(tmp_path_factory.mktemp("github"))
-    (project.folder / "store").mkdir()
+    """A main branch without any results; neither a DVC remote nor a server."""
+    folder = tmp_path_factory.mktemp("github")
+    project = Project(folder, GitHub(folder / "origin.git"))
     project.author.mkdir()
-    make_repository(project.author)
-    run_in(project.author, "dvc", "remote", "add", "--default", "storage", str(project.folder / "storage"))
-    commit_all(project.author, "where outputs are shared")
-    run_in(project.folder, "git", "clone", "--quiet", "--bare", "author", "origin.git")
-    run_in(project.author, "git", "remote", "add", "origin", str(project.origin))
+    make_repository(project.author, train_classifier={"epochs": 12})
+    (project.author / "demo.params").write_text("plot.patience=2\n")
+    commit_all(project.author, "demo.params")
+    run_in(folder, "git", "clone", "--quiet", "--bare", "author", "origin.git")
+    run_in(project.author, "git", "remote", "add", "origin", str(project.github.origin))
     return project
 
 
 @pytest.fixture(scope="module")
-def hurts(project: Project) -> Retraining:
+def by_hand(project: Project) -> Job:
+    return project.github.run("retrain.yml", "refs/heads/main", {}, overrides=" plot.patience=1  plot.patience=3")[
+        "retrain"
+    ]
+
+
+@pytest.fixture(scope="module")
+def cancelled(project: Project, by_hand: Job) -> dict[str, Job]:
+    """The remote's folder is named relative to the author's clone first, as the README does it."""
+    (project.folder / "store").mkdir()
+    (project.folder / "storage").mkdir()
+    project.github.vars |= {"MLFLOW_TRACKING_URI": project.store, "RETRAIN_RUNNER": "gpu"}
+    run_in(project.author, "dvc", "remote", "add", "--default", "storage", str(project.folder / "storage"))
+    project.commit("main")
     project.commit("warmer", train_classifier__learning_rate=1.0)
-    return retrain(project, "hurts", 7)
+    return project.retrain(7, "warmer", stop_at="residual epoch 3/")
 
 
 @pytest.fixture(scope="module")
-def second_push(project: Project, hurts: Retraining) -> Retraining:
-    run_in(project.author, "git", "checkout", "--quiet", "warmer")
-    project.commit("warmer", train_classifier__learning_rate=0.001)
-    return retrain(project, "second_push", 7, cached=hurts.machine)
+def hurts(project: Project, cancelled: dict[str, Job]) -> dict[str, Job]:
+    return project.retrain(7, "warmer")
 
 
 @pytest.fixture(scope="module")
-def breaks(project: Project, second_push: Retraining) -> Retraining:
-    run_in(project.author, "git", "checkout", "--quiet", "main")
+def shared_by_hurts(project: Project, hurts: dict[str, Job]) -> set[str]:
+    return project.shared
+
+
+@pytest.fixture(scope="module")
+def second_push(project: Project, shared_by_hurts: set[str]) -> dict[str, Job]:
+    project.commit("warmer", start="warmer", train_classifier__learning_rate=0.001)
+    return project.retrain(7, "warmer")
+
+
+@pytest.fixture(scope="module")
+def breaks(project: Project, second_push: dict[str, Job]) -> dict[str, Job]:
     project.commit("typo", train_classifier__learning_rte=0.003)
-    return retrain(project, "breaks", 8)
+    return project.retrain(8, "typo")
 
 
 @pytest.fixture(scope="module")
-def helps(project: Project, breaks: Retraining) -> Retraining:
-    """The base has a bad parameter, and results neither."""
-    run_in(project.author, "git", "checkout", "--quiet", "main")
+def helps(project: Project, breaks: dict[str, Job]) -> dict[str, Job]:
+    """The remote has what was trained with the base's bad parameter. params.yaml counts, which names drawn pets."""
+    project.github.vars["PETS_DATASET"] = "official"
     project.commit("main", train_classifier__learning_rate=1.0)
     project.commit("cooler", train_classifier__learning_rate=0.001)
-    return retrain(project, "helps", 9)
+    return project.retrain(9, "cooler")
 
 
-def published_report(project: Project, number: int) -> str:
-    return run_in(project.origin, "git", "show", f"refs/retrained/pr-{number}:report.md").stdout
+@pytest.fixture(scope="module")
+def from_fork(project: Project, helps: dict[str, Job]) -> dict[str, Job]:
+    """It mends a main that cannot be trained."""
+    project.commit("main", train_classifier__learning_rte=0.003)
+    run_in(project.author, "git", "checkout", "--quiet", "-B", "mended", "main")
+    run_in(project.author, "git", "revert", "--no-edit", "HEAD")
+    run_in(project.author, "git", "push", "--quiet", "origin", "mended")
+    return project.retrain(10, "mended", of="somebody")
 
 
-def champion(project: Project) -> str | None:
-    return mlflow.MlflowClient(project.store).get_registered_model(MODEL).aliases.get("champion")
+def test_by_hand_with_overrides_what_nothing_else_has_is_left_as_artifacts(by_hand: Job) -> None:
+    assert by_hand.failed == []
+    report = report_of(by_hand)
+    assert rows(report, "Parameters") == {"plot.patience": ["2", "3"]}
+    assert "Set on both sides, so that what a commit says of it is not seen here" not in report
+    kept = by_hand.artifacts / "unshared"
+    names = {path.relative_to(kept).as_posix() for path in kept.rglob("*")}
+    assert {"models/classifier.keras", "history/segmenter.csv", "mlflow.db", "mlartifacts"} <= names
 
 
-def test_a_change_that_hurts_is_reported_shared_and_fails(project: Project, hurts: Retraining) -> None:
-    assert hurts.job.failed == ["Fail on a regression"]
-    assert "report: worse than " in hurts.job.said["Fail on a regression"]
-    assert "**Worse**: " in hurts.report
-    assert rows(hurts.report, "Parameters") == {"train_classifier.learning_rate": ["0.001", "1.0"]}
-    assert rows(hurts.report, "Stages")["train_segmenter"] == ["stood still", "-", "-"]
-    assert rows(hurts.report, "Stages")["train_classifier"][0].startswith("ran, until ")
-    assert published_report(project, 7) == hurts.report
-    lock = yaml.safe_load((hurts.machine / "dvc.lock").read_text())
+def test_where_the_base_has_no_results_the_job_trains_it_too(by_hand: Job) -> None:
+    assert {f"train_{task}" for task in TASKS} <= set(stages_run(by_hand.said["Retrain"]))
+    assert stages_run(by_hand.said[BASE]) == ["plot"], "DVC has the others of the head's training"
+    assert rows(report_of(by_hand), "Stages")["train_classifier"][0] == "stood still"
+
+
+def test_a_cancelled_training_goes_on_in_the_next_run(cancelled: dict[str, Job], hurts: dict[str, Job]) -> None:
+    assert list(cancelled) == ["retrain"], "nothing is published"
+    assert cancelled["retrain"].cancelled
+    epochs = re.findall(r"residual epoch (\d+)/", hurts["retrain"].said["Retrain"])
+    assert int(epochs[0]) > 1
+    assert epochs[-1] == "12"
+
+
+def test_a_change_that_hurts_is_reported_shared_and_fails(
+    project: Project, hurts: dict[str, Job], shared_by_hurts
+) -> None:
+    job, report = hurts["retrain"], report_of(hurts["retrain"])
+    assert job.failed == [REGRESSION]
+    assert "report: worse than " in job.said[REGRESSION]
+    assert "**Worse**: " in report
+    assert rows(report, "Parameters") == {"train_classifier.learning_rate": ["0.001", "1.0"]}
+    assert rows(report, "Stages")["train_segmenter"] == ["stood still", "-", "-"]
+    assert rows(report, "Stages")["train_classifier"][0].startswith("ran, until ")
+    lock = yaml.safe_load((job.artifacts / "retrained/dvc.lock").read_text())
     outs = [out["md5"] for out in lock["stages"]["train_classifier"]["outs"]]
-    assert {md5[2:] for md5 in outs} <= hurts.shared
-    assert list((hurts.job.temporary / "unshared").iterdir()) == [], "the remote and the server have all"
+    assert {md5[2:] for md5 in outs} <= shared_by_hurts
+    assert list((job.artifacts / "unshared").iterdir()) == [], "the remote and the server have all"
 
 
-def test_where_the_base_has_no_results_the_job_trains_it_too(hurts: Retraining) -> None:
-    base, head = "Train the base, where it has no results for this data", "Retrain"
-    assert {"download", "train_segmenter", "train_classifier"} <= set(stages_run(hurts.job.said[base]))
-    assert stages_run(hurts.job.said[head]) == ["train_classifier", "evaluate_classifier", "plot"]
-
-
-def test_what_a_pull_request_trained_waits_for_its_promotion(project: Project, hurts: Retraining) -> None:
+def test_what_a_pull_request_trained_waits_for_its_promotion(project: Project, hurts: dict[str, Job]) -> None:
     client = mlflow.MlflowClient(project.store)
     runs = [client.get_run(version.run_id) for version in client.search_model_versions(f"name = '{MODEL}'")]
-    assert {run.data.tags["ci_pull_request"] for run in runs} == {"https://github.com/me/pets/pull/7"}
-    assert {run.data.tags["champion"] for run in runs} == {WAITS}
+    assert {run.data.tags["ci_pull_request"].rpartition("/")[2] for run in runs} >= {"7"}
+    assert "yes" not in {run.data.tags["champion"][:3] for run in runs if "promoted" not in run.data.tags}
+    assert WAITS in {run.data.tags["champion"] for run in runs}
 
 
-def test_the_summary_is_the_report_without_the_pictures_that_it_cannot_show(hurts: Retraining) -> None:
-    summary = hurts.job.files["GITHUB_STEP_SUMMARY"].read_text()
+def test_the_summary_is_the_report_without_the_pictures_that_it_cannot_show(hurts: dict[str, Job]) -> None:
+    summary = hurts["retrain"].files["GITHUB_STEP_SUMMARY"].read_text()
     assert "![" not in summary
-    assert section(summary, "Metrics") == section(hurts.report, "Metrics")
+    assert section(summary, "Metrics") == section(report_of(hurts["retrain"]), "Metrics")
 
 
-def test_the_pictures_of_the_comment_are_in_the_commit_that_was_published(project: Project, hurts: Retraining) -> None:
-    comment = (hurts.machine / "retrained/report.md").read_text()
-    commit = run_in(hurts.machine / "retrained", "git", "rev-parse", "HEAD").stdout.strip()
-    address = f"{project.folder.as_uri()}/origin.git/blob/{commit}/data/plots/curves/classifier.png"
-    assert f"![curves: classifier]({address}?raw=true)" in comment
-    run_in(project.origin, "git", "cat-file", "-e", f"{commit}:data/plots/curves/classifier.png")
+def test_a_comment_has_the_report_with_pictures_of_a_commit_of_it_and_is_replaced(
+    project: Project, hurts: dict[str, Job], second_push: dict[str, Job]
+) -> None:
+    repository = hurts["publish"].machine / "retrained"
+    commit = run_in(repository, "git", "rev-parse", "HEAD").stdout.strip()
+    run_in(repository, "git", "cat-file", "-e", f"{commit}:data/plots/classifier/samples.png")
+    address = f"{project.github.origin.as_uri()}/blob/{commit}/data/plots/classifier/samples.png"
+    assert f"![classifier: samples]({address}?raw=true)" in (repository / "report.md").read_text()
+    assert project.published(7) == report_of(second_push["retrain"])
+    assert list(project.github.comments) == ["retraining"]
 
 
-def test_a_second_push_that_changes_nothing_replaces_the_report(project: Project, second_push: Retraining) -> None:
-    assert second_push.job.failed == second_push.published.failed == []
-    assert "**No test metric has changed.**" in second_push.report
-    assert {cells[0] for cells in rows(second_push.report, "Stages").values()} == {"stood still"}
-    assert published_report(project, 7) == second_push.report
-    ran = stages_run("".join(second_push.job.said.values()))
-    assert not {"download", *(f"{verb}_{task}" for verb in ("preprocess", "train") for task in TASKS)} & set(ran)
+def test_a_second_push_that_changes_nothing_trains_nothing(second_push: dict[str, Job]) -> None:
+    job, report = second_push["retrain"], report_of(second_push["retrain"])
+    assert job.failed == second_push["publish"].failed == []
+    assert "**No test metric has changed.**" in report
+    assert {cells[0] for cells in rows(report, "Stages").values()} == {"stood still"}
+    assert stages_run("".join(job.said.values())) == []
 
 
 def test_a_typo_in_a_parameter_fails_and_the_report_ends_with_the_line_that_names_it(
-    project: Project, second_push: Retraining, breaks: Retraining
+    project: Project, shared_by_hurts: set[str], breaks: dict[str, Job]
 ) -> None:
-    assert breaks.job.failed == ["Retrain"]
-    assert "**It did not end.**" in breaks.report
-    assert "train_classifier: params.yaml: train_classifier.learning_rte: unknown" in breaks.report
-    assert published_report(project, 8) == breaks.report
-    assert breaks.shared == second_push.shared
+    assert breaks["retrain"].failed == ["Retrain"]
+    assert BASE not in breaks["retrain"].said, "a base is not trained for nothing"
+    report = project.published(8)
+    assert "**It did not end.**" in report
+    assert "train_classifier: params.yaml: train_classifier.learning_rte: unknown" in report
 
 
-def test_a_change_that_helps_is_champion_once_it_is_merged_with_the_label(project: Project, helps: Retraining) -> None:
-    assert helps.job.failed == []
-    assert "**Better**: " in helps.report
-    assert champion(project) is None
-    proposed = run_in(project.author, "git", "rev-parse", "cooler").stdout.strip()
-    assert promotion(project, "too_early", "another commit").failed == ["Promote"]
-    assert champion(project) is None
-    assert promotion(project, "promoted", proposed).failed == []
-    assert champion(project) is not None
+def test_a_base_whose_outputs_are_in_the_remote_is_not_trained_again(helps: dict[str, Job]) -> None:
+    assert "train_classifier" not in stages_run(helps["retrain"].said[BASE])
+    assert rows(report_of(helps["retrain"]), "Parameters") == {"train_classifier.learning_rate": ["1.0", "0.001"]}
 
 
-def promotion(project: Project, name: str, proposed: str) -> Job:
-    machine = project.machine(name, "main")
-    run_in(machine, "git", "clone", "--quiet", str(project.origin), "retrained")
-    run_in(machine / "retrained", "git", "fetch", "--quiet", "origin", "refs/retrained/pr-9")
-    run_in(machine / "retrained", "git", "checkout", "--quiet", "FETCH_HEAD")
-    return Job("promote.yml", "promote", machine, project.computed(**{"github.event.pull_request.head.sha": proposed}))
+def test_pictures_of_the_data_set_are_published_of_drawn_pets_only(project: Project, helps: dict[str, Job]) -> None:
+    files = run_in(project.github.origin, "git", "ls-tree", "-r", "--name-only", "refs/retrained/pr-9").stdout
+    assert {Path(name).stem for name in files.split() if name.endswith(".png")} == {
+        "segmenter",
+        "classifier",
+        "confusion",
+    }
+    assert set(re.findall(r"!\[(.*)\]", project.published(9))) <= {
+        *("curves: segmenter", "curves: classifier", "segmenter: confusion")
+    }
 
 
-@pytest.fixture
-def single_machine(tmp_path: Path) -> Path:
-    """A repository without any remote, as a runner has it."""
-    machine = tmp_path / "machine"
-    machine.mkdir()
-    make_repository(machine)
-    (machine / "demo.params").write_text("train_segmenter.epochs=1\nplot.patience=2\n")
-    commit_all(machine, "demo.params")
-    pretend_installed(machine)
-    return machine
+def test_a_change_that_helps_is_champion_once_it_is_merged_with_the_label(
+    project: Project, helps: dict[str, Job]
+) -> None:
+    assert helps["retrain"].failed == []
+    assert "**Better**: " in report_of(helps["retrain"])
+    before = project.champion()
+    _, event = project.github.pull_request(9, "cooler")
+    assert promote(project, event, labels=[]) == {}
+    assert promote(project, event, merged=False) == {}
+    other = project.github.pull_request(9, "main")[1]
+    late = promote(project, other)["promote"]
+    assert late.failed == ["Promote"]
+    assert (
+        f"::error::what was merged, {other['pull_request']['head']['sha']}, was not retrained" in late.said["Promote"]
+    )
+    never = promote(project, project.github.pull_request(99, "main")[1])["promote"]
+    assert ", was not retrained" in never.said["Promote"]
+    assert project.champion() == before
+    assert promote(project, event)["promote"].failed == []
+    assert project.champion() not in (before, None)
 
 
-def start_by_hand(machine: Path, **given: str) -> Job:
-    computed = {"github.event.pull_request && 'HEAD^1' || 'HEAD'": "HEAD", "vars.MLFLOW_TRACKING_URI": ""} | given
-    commit = run_in(machine, "git", "rev-parse", "HEAD").stdout.strip()
-    return Job("retrain.yml", "retrain", machine, Project(machine).computed(**computed), **github(machine, commit, {}))
+def promote(project: Project, event: dict, merged: bool = True, labels: tuple | list = ("champion",)) -> dict[str, Job]:
+    """What closing a pull request sets going."""
+    closed = event["pull_request"] | {"merged": merged, "labels": [{"name": name} for name in labels]}
+    return project.github.run("promote.yml", "refs/heads/main", {"pull_request": closed})
 
 
-def test_by_hand_with_overrides_on_drawn_pets_what_nothing_else_has_is_left_as_artifacts(single_machine: Path) -> None:
-    given = {"vars.PETS_DATASET || 'embedded'": "embedded", "inputs.overrides": " plot.patience=1  plot.patience=3"}
-    given |= {"inputs.champion": "true"}
-    job = start_by_hand(single_machine, **given)
+def test_a_pull_request_from_a_fork_gets_a_hosted_runner_and_neither_remote_nor_server(
+    project: Project, helps: dict[str, Job], from_fork: dict[str, Job]
+) -> None:
+    assert list(from_fork) == ["retrain"], "nothing that may write"
+    job, settings = from_fork["retrain"], from_fork["retrain"].files["GITHUB_ENV"].read_text()
     assert job.failed == []
-    report = (single_machine / "retrained/report.md").read_text()
-    assert rows(report, "Parameters") == {"plot.patience": ["2", "3"]}
-    assert "Set on both sides, so that what a commit says of it is not seen here: `train_segmenter.epochs: 1`" in report
-    kept = job.temporary / "unshared"
-    names = {path.relative_to(kept).as_posix() for path in kept.rglob("*")}
-    assert {"models/classifier.keras", "history/segmenter.csv", "mlflow.db", "mlartifacts"} <= names
-    client = mlflow.MlflowClient(f"sqlite:///{single_machine}/mlflow.db")
-    waited = client.get_run(client.get_model_version_by_alias(MODEL, "champion").run_id).data.tags
-    assert (waited["ci_commit"], waited["promoted"]) == (waited[GIT_COMMIT], "yes")
+    assert (helps["retrain"].runs_on, job.runs_on) == ("gpu", "ubuntu-24.04")
+    assert "MLFLOW_TRACKING_URI" not in settings
+    assert "PULL=\n" in settings
+    assert "DATASET=embedded\n" in settings
+    assert (job.artifacts / "unshared/mlflow.db").is_file()
 
 
-def test_a_data_set_that_does_not_exist_is_one_line(single_machine: Path) -> None:
-    job = start_by_hand(single_machine, **{"vars.PETS_DATASET || 'embedded'": "cifar"})
-    name = "Which data, parameters and store"
-    assert job.failed == [name]
-    assert job.said[name] == "::error::variable PETS_DATASET: 'cifar'; allowed: embedded, official\n"
+def test_a_base_that_cannot_be_trained_is_no_comparison(from_fork: dict[str, Job]) -> None:
+    assert "::warning::the base cannot be trained" in from_fork["retrain"].said[BASE]
+    assert "**No comparison**: the base has no results." in report_of(from_fork["retrain"])
 
 
-@pytest.mark.parametrize("path", sorted((REPOSITORY / ".github/workflows").glob("*.yml")), ids=lambda path: path.name)
-def test_no_expression_of_github_is_part_of_a_shell_line(path: Path) -> None:
-    for job in yaml.safe_load(path.read_text())["jobs"].values():
-        assert [step["run"] for step in job["steps"] if "${{" in step.get("run", "")] == []
+@pytest.mark.parametrize("author", ["dependabot[bot]", "somebody"])
+def test_what_strangers_or_robots_propose_is_not_trusted(project: Project, author: str) -> None:
+    ref, event = project.github.pull_request(11, "main", of="somebody")
+    event["pull_request"]["user"]["login"] = author
+    if author == "dependabot[bot]":
+        event["pull_request"]["head"]["repo"]["full_name"] = project.github.origin.name
+    text, contexts = (
+        workflow_text("retrain.yml"),
+        project.github.contexts(ref, event, {}) | {"vars": {"RETRAIN_RUNNER": "gpu"}},
+    )
+    job = Job(project.github, text, "retrain", contexts)
+    assert (job.variables["TRUSTED"], job.runs_on) == ("false", "ubuntu-24.04")
+    assert not holds(text["jobs"]["publish"]["if"], contexts | {"cancelled": lambda: False})
+
+
+def test_a_server_that_is_away_costs_neither_the_report_nor_what_is_shared(
+    project: Project, by_hand: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = GitHub(project.github.origin, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}, {}, project.github.caches)
+    away.runs = 100
+    job = away.run("retrain.yml", "refs/heads/warmer", {})["retrain"]
+    assert job.failed == [SYNC]
+    assert "the MLflow store http://127.0.0.1:9 cannot be used: " in section(report_of(job), "Models")
+
+
+@pytest.mark.parametrize(
+    ("settings", "inputs", "line"),
+    [
+        ({"PETS_DATASET": "cifar"}, {}, "::error::variable PETS_DATASET: 'cifar'; allowed: embedded, official\n"),
+        ({}, {"champion": True}, "::error::input champion: no server has it; set the variable MLFLOW_TRACKING_URI\n"),
+    ],
+)
+def test_wrong_settings_are_one_line_before_any_training(
+    project: Project, settings: dict, inputs: dict, line: str
+) -> None:
+    github = GitHub(project.github.origin, settings, runs=200 + len(inputs))
+    job = github.run("retrain.yml", "refs/heads/main", {}, **inputs)["retrain"]
+    assert job.failed == ["Which data, remote and store"]
+    assert job.said["Which data, remote and store"] == line
+
+
+@pytest.mark.parametrize(
+    ("path", "starts"),
+    [
+        *(
+            (name, True)
+            for name in ("params.yaml", "demo.params", "dvc.yaml", "requirements.txt", "requirements-dev.in")
+        ),
+        *((name, True) for name in ("pipeline/stage.py", "pipeline/tracking/runs.py")),
+        *((name, False) for name in ("README.md", "tests/test_stage.py", "benchmarks/README.md")),
+    ],
+)
+def test_a_retraining_is_started_by_what_decides_a_training(path: str, starts: bool) -> None:
+    patterns = workflow_text("retrain.yml")["on"]["pull_request"]["paths"]
+    assert any(fnmatch(path, pattern) for pattern in patterns) == starts
+
+
+def test_a_later_push_cancels_the_run_of_an_earlier_one_of_the_same_pull_request_only() -> None:
+    concurrency = workflow_text("retrain.yml")["concurrency"]
+    assert concurrency["cancel-in-progress"] is True
+    groups = [
+        fill_in(concurrency["group"], {"github": {"event": {"pull_request": {"number": number}}, "run_id": run_id}})
+        for number, run_id in ((7, 1), (7, 2), (8, 3))
+    ]
+    assert groups[0] == groups[1] != groups[2]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("vars.A || 'b'", "b"),
+        ("!github.event.pull_request || github.event.pull_request.user.login == 'me'", True),
+        ("vars.A != ''", False),
+        ("github.event && '^1' || ''", ""),
+        ("contains(github.labels.*.name, 'champion')", True),
+    ],
+)
+def test_expressions_mean_what_they_mean_at_github(expression: str, value: object) -> None:
+    assert evaluate(expression, {"vars": {}, "github": {"labels": [{"name": "champion"}]}}) == value
