@@ -3,14 +3,16 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from hashlib import md5
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from dvc.exceptions import DvcException
 from dvc.utils.flatten import flatten
 from dvc.utils.serialize import parse_yaml
 
-from pipeline.stage import METRICS, PLOTS, TASKS, times_note
+from pipeline.stage import METRICS, PLOTS, RAW, TASKS, times_note
 from pipeline.tracking.revisions import Revision, file_at, revision
 
 METRIC_FILES = (*TASKS, "training", *(f"preprocess_{task}" for task in TASKS))
@@ -26,19 +28,25 @@ class Metric:
     high: float | None = None
 
     def __str__(self) -> str:
-        value = f"{self.value:.4f}" if isinstance(self.value, float) else str(self.value)
-        return value if self.low is None else f"{value} ({self.low:.4f} to {self.high:.4f})"
+        value = f"{self.value:#.4g}" if isinstance(self.value, float) else str(self.value)
+        return value if self.low is None else f"{value} ({self.low:#.4g} to {self.high:#.4g})"
 
 
 def params_of(side: Revision) -> dict[str, Any]:
-    """params.yaml, by `section.key`, numbers as DVC reads them; empty where there is none."""
-    return flatten(parse_yaml(file_at(side, "params.yaml"), "params.yaml") or {})
+    """params.yaml, by `section.key`, numbers as DVC reads them; empty where there is none that a stage could read."""
+    try:
+        params = parse_yaml(file_at(side, "params.yaml"), "params.yaml")
+    except DvcException:
+        return {}
+    return flatten(params) if isinstance(params, dict) else {}
 
 
 def metrics_of(side: Revision) -> dict[str, Metric]:
-    """What data/metrics/ holds, by `file.name`; empty where it holds nothing."""
+    """What data/metrics/ holds, by `file.name`, of files that are those dvc.lock names: others are of other runs."""
     texts = {name: file_at(side, str(METRICS / f"{name}.json")) for name in METRIC_FILES}
-    values = flatten({name: json.loads(text) for name, text in texts.items() if text})
+    made = {out["path"]: out["md5"] for stage in side.stages.values() for out in stage.get("outs", ())}
+    whole = [name for name in texts if made.get(str(METRICS / f"{name}.json")) == md5(texts[name].encode()).hexdigest()]
+    values = flatten({name: json.loads(texts[name]) for name in whole})
     ends = {f"{name}_{end}" for name in values for end in ("low", "high") if f"{name}_low" in values}
     return {
         name: Metric(value, values.get(f"{name}_low"), values.get(f"{name}_high"))
@@ -59,21 +67,24 @@ def verdict(before: Metric | None, after: Metric | None) -> str:
 
 
 def metrics_table(before: Revision, after: Revision) -> pd.DataFrame:
-    """A row for each metric that differs, and for each that has an interval."""
+    """A row for each metric that differs, and for each that counts: it has an interval, `headline` is true."""
     old, new, rows = metrics_of(before), metrics_of(after), []
-    same_data = _archives(before) == _archives(after)
+    same_data = _test_data(before, old) == _test_data(after, new)
     for name in dict.fromkeys([*new, *old]):
         was, now = old.get(name), new.get(name)
-        if was != now or was.low is not None:
+        headline = any(one and one.low is not None for one in (was, now))
+        if was != now or headline:
             difference = f"{now.value - was.value:+.4g}" if was and now else NOTHING
             said = verdict(was, now) if same_data or not (was and now) else "other data"
-            rows.append([name, str(was or NOTHING), str(now or NOTHING), difference, said])
-    return pd.DataFrame(rows, columns=["metric", "base", "here", "difference", "verdict"])
+            rows.append([name, str(was or NOTHING), str(now or NOTHING), difference, said, headline])
+    return pd.DataFrame(rows, columns=["metric", "base", "here", "difference", "verdict", "headline"])
 
 
-def _archives(side: Revision) -> list[str]:
-    """The md5s of the archives, of which the test split is a part."""
-    return [out["md5"] for out in side.stages.get("download", {}).get("outs", ())]
+def _test_data(side: Revision, metrics: dict[str, Metric]) -> list[Any]:
+    """The md5s of the archives, of which the test split is a part, and how many of its pictures were taken."""
+    outs = [out for stage in side.stages.values() for out in stage.get("outs", ())]
+    archives = sorted(out["md5"] for out in outs if Path(out["path"]).parent == RAW)
+    return archives + [metrics.get(f"preprocess_{task}.pictures.test") for task in TASKS]
 
 
 def params_table(before: Revision, after: Revision) -> pd.DataFrame:
@@ -132,6 +143,8 @@ def _decided_by(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 def pictures(before: Revision, after: Revision) -> list[Path]:
     """The PNGs of the stages that did not stand still, curves first."""
     changed = [new for name, new in after.stages.items() if before.stages.get(name) != new]
-    folders = [Path(out["path"]) for stage in changed for out in stage["outs"] if Path(out["path"]).parent == PLOTS]
+    folders = [
+        Path(out["path"]) for stage in changed for out in stage.get("outs", ()) if Path(out["path"]).parent == PLOTS
+    ]
     in_order = sorted(folders, key=lambda folder: (folder.name != "curves", folder.name))
     return [path for folder in in_order for path in sorted(folder.glob("*.png"))]

@@ -5,7 +5,7 @@
 Reads   params.yaml, dvc.lock, data/metrics/, here and at a commit, branch, tag or experiment: HEAD if none is named;
         the times of stages under .training/; the MLflow store
 Prints  tables, each metric with a verdict; pictures by their paths from the repository's root
-Exits   with 0, or with 1 on bad input, or where --fail-on-regression finds a test metric worse beyond its interval
+Exits   with 0; with 1 on bad input, or if --fail-on-regression finds a test metric worse beyond its interval, or gone
 """
 
 import argparse
@@ -18,14 +18,16 @@ from dvc.repo import Repo
 from pipeline.differences import NOTHING, metrics_table, overrides, params_table, pictures, stages_table
 from pipeline.stage import TASKS, InputError, program
 from pipeline.tracking.lineage import training_in_lock
-from pipeline.tracking.registry import CHAMPION, champion_of, judge, versions_of
+from pipeline.tracking.registry import CHAMPION, outlook, versions_of
 from pipeline.tracking.revisions import Revision, git, is_unedited, revisions
 from pipeline.tracking.search import find_training
 from pipeline.tracking.store import StoreError, store_faults
 
+VERDICTS = ("worse", "gone", "no interval", "better", "within noise", "new")  # as the summary has them
+
 
 def report(base: str) -> list[str]:
-    """Print the report against a base. Returns the names of the metrics that are worse beyond their intervals.
+    """Print the report against a base. Returns the names of the test metrics that are worse, or gone.
 
     Raises InputError for a base that is no revision, or a stage that has not run as the work tree now is.
     """
@@ -34,14 +36,15 @@ def report(base: str) -> list[str]:
     metrics = metrics_table(before, after)
     stages = stages_table(before, after)
     print(f"# Retraining report\n\n{summary(metrics, before)}\n")
-    print(f"Base: `{base}`{'' if before.commit.startswith(base) else f' ({before.commit[:7]})'}. Here: {here()}.\n")
-    if not all(is_unedited(before, task) for task in TASKS if before.stages):
+    print(f"Base: `{base}`, {subject(before.commit)}. Here: {here()}.\n")
+    if before.stages and not is_unedited(before, *before.stages):
         print("The base's results are of other code or parameters than it has now.\n")
     if hidden := overrides(before, after):
         print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
     show("Parameters", params_table(before, after))
-    show("Stages", stages)
-    show("Metrics", metrics, "Intervals: 95 %, over test pictures, of one training. Within noise: they overlap.")
+    show("Stages", stages, "Seconds: since it was last started, where a training was interrupted.")
+    note = "Intervals: 95 %, over test pictures, of one training. Within noise: they overlap."
+    show("Metrics", metrics.drop(columns="headline"), note)
     print("## Pictures\n")
     print(
         "\n\n".join(f"![{path.parent.name}: {path.stem}]({path.as_posix()})" for path in pictures(before, after))
@@ -49,10 +52,10 @@ def report(base: str) -> list[str]:
     )
     print()
     try:
-        show("Models", models_table(before, after))
+        show("Models", models_table(after))
     except StoreError as error:
         print(f"## Models\n\n{error}\n")
-    return list(metrics["metric"][metrics["verdict"] == "worse"])
+    return list(metrics["metric"][metrics["headline"] & metrics["verdict"].isin(["worse", "gone"])])
 
 
 def check_reproduced() -> None:
@@ -63,13 +66,20 @@ def check_reproduced() -> None:
     except DvcException as error:
         raise InputError(" ".join(str(error).split())) from None
     if stale:
-        raise InputError(f"not up to date: {', '.join(stale)}; `dvc repro` first, or `dvc checkout`")
+        raise InputError(
+            f"not up to date: {', '.join(stale)}; `dvc repro` first, where a remote has it `dvc repro --pull`"
+        )
 
 
 def here() -> str:
     """The commit of the work tree, and whether it differs."""
     changes = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return f"`{git('rev-parse', '--short', 'HEAD').strip()}`{changes}"
+    return f"{subject('HEAD')}{changes}"
+
+
+def subject(commit: str) -> str:
+    """A commit's number and the first line of its message, as code: it may hold anything."""
+    return f"`{git('log', '--max-count=1', '--format=%h %s', commit).strip().replace('`', ' ')}`"
 
 
 def summary(metrics: pd.DataFrame, before: Revision) -> str:
@@ -78,37 +88,34 @@ def summary(metrics: pd.DataFrame, before: Revision) -> str:
         return "**No comparison**: the base has no results."
     if "other data" in set(metrics["verdict"]):
         return "**No comparison**: the base was tested on other data."
-    said = {verdict: list(rows["metric"]) for verdict, rows in metrics.groupby("verdict")}
-    in_order = [verdict for verdict in ("worse", "better", "within noise") if verdict in said]
+    said = {verdict: list(rows["metric"]) for verdict, rows in metrics[metrics["headline"]].groupby("verdict")}
+    in_order = [verdict for verdict in VERDICTS if verdict in said]
     lines = [f"**{verdict.capitalize()}**: {', '.join(said[verdict])}." for verdict in in_order]
     return " ".join(lines) or "**No test metric has changed.**"
 
 
 def show(title: str, table: pd.DataFrame, note: str = "") -> None:
     """Print a table under a heading."""
-    body = table.to_markdown(index=False, disable_numparse=True) if len(table) else "No differences."
+    cells = table.map(lambda cell: " ".join(str(cell).split()).replace("|", r"\|").replace("<", "&lt;"))
+    body = cells.to_markdown(index=False, disable_numparse=True) if len(table) else "No differences."
     print(f"## {title}\n\n{body}\n" + (f"\n{note}\n" if note and len(table) else ""))
 
 
-def models_table(before: Revision, after: Revision) -> pd.DataFrame:
+def models_table(after: Revision) -> pd.DataFrame:
     """The version and the run of each checkpoint here; whether it is, or would become, champion. Raises StoreError."""
     with store_faults():
-        rows = [(f"pets-{task}", *_model(task, before, after)) for task in TASKS]
+        rows = [(f"pets-{task}", *_model(task, after)) for task in TASKS]
     return pd.DataFrame(rows, columns=["model", "version", "MLflow run", f"would become {CHAMPION}"])
 
 
-def _model(task: str, before: Revision, after: Revision) -> Iterable[str]:
-    trainings = [training_in_lock(task, side.stages) for side in (before, after)]
-    runs = [find_training(training) if training else None for training in trainings]
+def _model(task: str, after: Revision) -> Iterable[str]:
+    training = training_in_lock(task, after.stages)
+    run = find_training(training) if training else None
     versions = {version.tags["model_md5"]: version for version in versions_of(task)}
-    of_base, version = (versions.get(training.outputs["model_md5"]) if training else None for training in trainings)
-    if runs[1] is None or version is None:
+    version = versions.get(training.outputs["model_md5"]) if training else None
+    if run is None or version is None:
         return NOTHING, "not in the store, `python -m pipeline.tracking sync` writes it", NOTHING
-    champion = champion_of(task)
-    if champion and champion.version == version.version:
-        return version.version, runs[1].info.run_id, f"is it; {runs[1].data.tags.get(CHAMPION, 'by hand')}"
-    rival = champion or (of_base if of_base and of_base.version != version.version else None)
-    return version.version, runs[1].info.run_id, judge(version, rival)
+    return version.version, run.info.run_id, outlook(task, version)
 
 
 def main() -> None:
@@ -118,13 +125,15 @@ def main() -> None:
         "--base", default="HEAD", metavar="REV", help="commit, branch, tag or experiment; default: HEAD"
     )
     parser.add_argument(
-        "--fail-on-regression", action="store_true", help="exit 1 if a test metric is worse beyond its interval"
+        "--fail-on-regression",
+        action="store_true",
+        help="exit 1 if a test metric is worse beyond its interval, or gone",
     )
     given = parser.parse_args()
     with program("report"):
         worse = report(given.base)
         if worse and given.fail_on_regression:
-            raise InputError(f"worse than {given.base} beyond its interval: {', '.join(worse)}")
+            raise InputError(f"worse than {given.base} beyond its interval, or gone: {', '.join(worse)}")
 
 
 if __name__ == "__main__":

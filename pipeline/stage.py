@@ -133,7 +133,9 @@ def timed(name: str) -> Iterator[None]:
     yield
     note.parent.mkdir(parents=True, exist_ok=True)
     took = {"ended": datetime.now(UTC).isoformat(timespec="seconds"), "seconds": round(time.monotonic() - start, 1)}
-    note.write_text(json.dumps(took))
+    draft = note.with_suffix(".draft")  # a kill leaves no half note
+    draft.write_text(json.dumps(took))
+    draft.replace(note)
 
 
 def times_note(name: str) -> Path:
@@ -145,10 +147,10 @@ def times_note(name: str) -> Path:
     """
     stages, params, lock = (_yaml(Path(path)) for path in ("dvc.yaml", "params.yaml", "dvc.lock"))
     made = {out["path"]: out["md5"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", ())}
-    stage = stages["stages"][name]
-    code_and_data = {path: made.get(path) or _md5_if_there(Path(path)) for path in stage["deps"]}
-    values = {key: reduce(getitem, key.split("."), params) for key in stage["params"]}
-    decided = hashlib.md5(json.dumps([stage["cmd"], code_and_data, values]).encode()).hexdigest()
+    stage = stages["stages"].get(name, {})  # one that was deleted has no note
+    code_and_data = {path: made.get(path) or _md5_if_there(Path(path)) for path in stage.get("deps", ())}
+    values = {key: reduce(getitem, key.split("."), params) for key in stage.get("params", ()) if isinstance(key, str)}
+    decided = hashlib.md5(json.dumps([stage.get("cmd"), code_and_data, values]).encode()).hexdigest()
     return root() / ".training" / "times" / f"{name}-{decided}.json"
 
 

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from pipeline.differences import Metric, metrics_table, overrides, params_table, pictures, stages_table, verdict
+from pipeline.stage import content_md5
 from pipeline.tracking.revisions import Revision
 from tests.project import commit_all, run_in
 
@@ -19,8 +20,10 @@ ARCHIVES = {"download": {"outs": [{"path": "data/raw/images.tar.gz", "md5": "a"}
         (Metric(0.8, 0.7, 0.9), Metric(0.95, 0.91, 0.99), "better"),
         (Metric(0.8, 0.7, 0.9), Metric(0.65, 0.6, 0.69), "worse"),
         (Metric(0.8, 0.7, 0.9), Metric(0.95, 0.9, 0.99), "within noise"),  # they touch
+        (Metric(0.8, 0.7, 0.9), Metric(0.65, 0.6, 0.7), "within noise"),
         (Metric(0.8, 0.7, 0.9), Metric(0.8, 0.7, 0.9), "unchanged"),
         (Metric(0.8), Metric(0.7), "no interval"),
+        (Metric(0.8, 0.7, 0.9), Metric(0.5), "no interval"),
         (None, Metric(0.8, 0.7, 0.9), "new"),
         (Metric(0.8), None, "gone"),
     ],
@@ -39,10 +42,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def locked(stages: dict | None = None) -> dict:
+    """The stages of a dvc.lock that names the metrics as they lie in the working directory."""
+    made = [{"path": str(path), "md5": content_md5(path)} for path in Path("data/metrics").glob("*.json")]
+    return (stages or {}) | {"evaluate": {"outs": made}}
+
+
 def head(folder: Path, stages: dict | None = None) -> Revision:
     """What lies in the folder, committed, as a base."""
     commit_all(folder, "base")
-    return Revision("HEAD", run_in(folder, "git", "rev-parse", "HEAD").stdout.strip(), stages or {})
+    return Revision("HEAD", run_in(folder, "git", "rev-parse", "HEAD").stdout.strip(), locked(stages))
+
+
+def here(stages: dict | None = None) -> Revision:
+    return Revision("work tree", "", locked(stages))
 
 
 def write_metrics(folder: Path, name: str, values: dict) -> None:
@@ -56,22 +69,51 @@ def test_a_row_for_each_metric_with_an_interval_and_for_each_that_differs(folder
     base = head(folder)
     write_metrics(folder, "classifier", {"accuracy": 0.6, "accuracy_low": 0.5, "accuracy_high": 0.65, "f1": 0.5})
     write_metrics(folder, "training", {"classifier": {"epochs": 3, "best_epoch": 3, "overfits_from_epoch": None}})
-    rows = metrics_table(base, Revision("work tree", "", {})).to_numpy().tolist()
+    rows = metrics_table(base, here()).to_numpy().tolist()
     assert rows == [
-        ["classifier.accuracy", "0.8000 (0.7000 to 0.9000)", "0.6000 (0.5000 to 0.6500)", "-0.2", "worse"],
-        ["classifier.f1", "-", "0.5000", "-", "new"],
-        ["training.classifier.best_epoch", "2", "3", "+1", "no interval"],
-        ["classifier.old", "0.5000", "-", "-", "gone"],
+        ["classifier.accuracy", "0.8000 (0.7000 to 0.9000)", "0.6000 (0.5000 to 0.6500)", "-0.2", "worse", True],
+        ["classifier.f1", "-", "0.5000", "-", "new", False],
+        ["training.classifier.best_epoch", "2", "3", "+1", "no interval", False],
+        ["classifier.old", "0.5000", "-", "-", "gone", False],
     ]
+
+
+def test_a_test_metric_that_is_gone_or_new_counts(folder):
+    write_metrics(folder, "classifier", {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9})
+    base = head(folder)
+    write_metrics(folder, "classifier", {"acc": 0.8, "acc_low": 0.7, "acc_high": 0.9})
+    table = metrics_table(base, here())
+    assert table[["metric", "verdict", "headline"]].to_numpy().tolist() == [
+        ["classifier.acc", "new", True],
+        ["classifier.accuracy", "gone", True],
+    ]
+
+
+def test_metrics_of_another_run_than_dvc_lock_names_are_none(folder):
+    write_metrics(folder, "classifier", {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9})
+    base = head(folder)
+    write_metrics(folder, "classifier", {"accuracy": 0.6, "accuracy_low": 0.5, "accuracy_high": 0.65})
+    forgotten = Revision("HEAD", base.commit, locked())
+    assert metrics_table(forgotten, here())["verdict"].tolist() == ["new"]
 
 
 def test_metrics_of_other_archives_are_not_judged(folder):
     write_metrics(folder, "classifier", {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9})
-    base = head(folder, {"download": {"outs": [{"path": "data/raw/images.tar.gz", "md5": "b"}]}})
+    base = head(folder, {"fetch": {"outs": [{"path": "data/raw/images.tar.gz", "md5": "b"}]}})
     write_metrics(folder, "classifier", {"accuracy": 0.6, "accuracy_low": 0.5, "accuracy_high": 0.65})
-    table = metrics_table(base, Revision("work tree", "", ARCHIVES))
-    assert table["verdict"].tolist() == ["other data"]
-    assert metrics_table(base, Revision("work tree", "", base.stages))["verdict"].tolist() == ["worse"]
+    assert metrics_table(base, here(ARCHIVES))["verdict"].tolist() == ["other data"]
+    same = {"download": base.stages["fetch"]}
+    assert metrics_table(base, here(same))["verdict"].tolist() == ["worse"], "whatever the stage is called"
+
+
+def test_metrics_of_another_number_of_test_pictures_are_not_judged(folder):
+    write_metrics(folder, "classifier", {"accuracy": 0.6, "accuracy_low": 0.5, "accuracy_high": 0.65})
+    write_metrics(folder, "preprocess_classifier", {"pictures": {"test": 238}})
+    base = head(folder)
+    write_metrics(folder, "classifier", {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9})
+    assert metrics_table(base, here())["verdict"].tolist() == ["better"]
+    write_metrics(folder, "preprocess_classifier", {"pictures": {"test": 159}})
+    assert set(metrics_table(base, here())["verdict"]) == {"other data"}
 
 
 def test_parameters_that_differ_are_named_and_a_number_spelled_otherwise_is_the_same(folder):
@@ -83,6 +125,14 @@ def test_parameters_that_differ_are_named_and_a_number_spelled_otherwise_is_the_
         ["train.new", "-", True],
         ["train.old", 1, "-"],
     ]
+
+
+@pytest.mark.parametrize("text", ["train: {rate: [", "- rate"])
+def test_of_a_base_whose_parameters_no_stage_could_read_all_are_new(folder, text):
+    (folder / "params.yaml").write_text(text)
+    base = head(folder)
+    (folder / "params.yaml").write_text("train: {rate: 0.1}\n")
+    assert params_table(base, here()).to_numpy().tolist() == [["train.rate", "-", 0.1]]
 
 
 def test_parameters_that_both_sides_set_over_what_is_committed_are_named(folder):

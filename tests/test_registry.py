@@ -9,7 +9,7 @@ import mlflow
 import pytest
 
 from pipeline.stage import TASKS, InputError
-from pipeline.tracking.registry import WAITS, champion_of, mend, promote, versions_of
+from pipeline.tracking.registry import WAITS, champion_of, mend, outlook, promote, versions_of
 from tests.training import record_one
 
 
@@ -223,6 +223,24 @@ def test_who_promotes_a_training_on_other_data_has_chosen_it(prepared: Path) -> 
     other = from_ci(0.5, "other", seed=1)
     assert promoted(other) == "yes: chosen by hand"
     assert champion() == other
+
+
+def test_the_outlook_of_a_version_is_what_becomes_of_it(prepared: Path) -> None:
+    def outlooks() -> list[str]:
+        return [outlook("classifier", version) for version in versions_of("classifier")]
+
+    waiting = from_ci(0.5)
+    assert outlooks() == ["if promoted: yes: the first"]
+    promoted(waiting)
+    assert outlooks() == ["is it; yes: the first"]
+    from_ci(0.25, seed=1)
+    from_ci(0.75, "other", seed=2)
+    record_one("classifier", 0.75, seed=3)
+    assert outlooks()[1:] == [
+        "if promoted: yes: best_val_loss 0.25 against 0.5 of version 1",
+        "if promoted: yes: chosen by hand, on other prepared data",
+        "no: best_val_loss 0.75 against 0.5 of version 1, the champion",
+    ]
 
 
 def test_a_run_that_was_not_evaluated_cannot_be_promoted(prepared: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_change_that_hurts_is_reported_and_fails_where_that_is_asked_for(clone
 
     worse = [name for name, cells in rows(said, "Metrics").items() if cells[-1] == "worse"]
     assert worse != []
-    line = f"report: worse than HEAD beyond its interval: {', '.join(worse)}"
+    line = f"report: worse than HEAD beyond its interval, or gone: {', '.join(worse)}"
     assert run_report(monkeypatch, "--fail-on-regression") == line
     run_in(clone, "git", "stash", "--quiet")
     run_in(clone, "dvc", "repro")
@@ -95,6 +95,31 @@ def test_a_change_that_hurts_is_reported_and_fails_where_that_is_asked_for(clone
     run_in(clone, "git", "stash", "pop")
     run_in(clone, "dvc", "repro")
     assert report("HEAD") == worse, "also of what the run cache restored"
+
+
+def test_a_base_that_no_stage_could_read_is_no_comparison(clone, capsys):
+    committed = (clone / "params.yaml").read_text()
+    (clone / "params.yaml").write_text("train: {rate: [")
+    run_in(clone, "git", "add", "params.yaml")
+    run_in(clone, "git", "rm", "--quiet", "--cached", "dvc.lock")
+    run_in(clone, "git", "commit", "--quiet", "--message", "broken `params`")
+    (clone / "params.yaml").write_text(committed)
+    assert report("HEAD") == []
+    said = capsys.readouterr().out
+    assert "**No comparison**: the base has no results." in said
+    assert re.search(
+        r"^Base: `HEAD`, `[0-9a-f]{7} broken  params `. Here: .* with uncommitted changes\.$", said, re.MULTILINE
+    )
+    assert rows(said, "Parameters")["plot.patience"] == ["-", "5"]
+
+
+def test_a_test_metric_that_is_gone_fails_where_that_is_asked_for(clone, monkeypatch, capsys):
+    stage = Path("pipeline/evaluate.py")
+    stage.write_text(stage.read_text().replace('"macro_f1": of_', '"f1": of_'))
+    run_in(clone, "dvc", "repro")
+    line = "report: worse than HEAD beyond its interval, or gone: classifier.macro_f1"
+    assert run_report(monkeypatch, "--fail-on-regression") == line
+    assert "**Gone**: classifier.macro_f1. **New**: classifier.f1." in capsys.readouterr().out
 
 
 def test_models_that_the_store_lacks_are_named_with_the_remedy(clone, capsys):
@@ -126,7 +151,7 @@ def test_a_base_whose_code_was_edited_after_its_results_is_named(clone, capsys):
     ("arguments", "line"),
     [
         (["--base", "v7"], "report: v7: no commit, branch, tag or experiment of this repository"),
-        ([], "report: not up to date: train_classifier; `dvc repro` first, or `dvc checkout`"),
+        ([], "report: not up to date: train_classifier; `dvc repro` first, where a remote has it `dvc repro --pull`"),
     ],
 )
 def test_bad_input_is_one_line(clone, monkeypatch, capsys, arguments, line):

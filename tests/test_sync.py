@@ -214,7 +214,7 @@ def test_a_small_number_is_unedited_however_it_is_spelled(project: Path, spelled
         text = Path(path).read_text()
         assert "learning_rate: 0.001" in text
         Path(path).write_text(text.replace("learning_rate: 0.001", f"learning_rate: {value}"))
-    assert is_unedited(work_tree(), "classifier")
+    assert is_unedited(work_tree(), "train_classifier")
 
 
 def test_a_training_whose_metrics_are_nowhere_is_written_without_them(

@@ -113,7 +113,7 @@ def origin_tags() -> dict[str, str]:
 def restored_tags(revision: Revision, task: str) -> dict[str, str]:
     """How a run came about that is written from a revision's outputs. Its code may have been edited since."""
     tags = {"origin": "restored from DVC", "restored_from": revision.name}
-    if not is_unedited(revision, task):
+    if not is_unedited(revision, "download", f"preprocess_{task}", f"train_{task}"):
         tags[GIT_COMMIT] = f"unknown, code or parameters in {revision.name} are not those that dvc.lock names"
     elif revision.commit:
         tags[GIT_COMMIT] = revision.commit

@@ -59,11 +59,26 @@ def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
     """
     if champion is None:
         return "yes: the first"
-    if champion.tags.get("data_md5") != version.tags["data_md5"]:
+    if _is_of_other_data(version, champion):
         return f"no: other prepared data than version {champion.version}, the champion"
     found, best = (float(one.tags["best_val_loss"]) for one in (version, champion))
     compared = f"best_val_loss {found:.6g} against {best:.6g} of version {champion.version}"
     return f"yes: {compared}" if found < best else f"no: {'a tie, ' if found == best else ''}{compared}, the champion"
+
+
+def _is_of_other_data(version: ModelVersion, champion: ModelVersion | None) -> bool:
+    return champion is not None and champion.tags.get("data_md5") != version.tags["data_md5"]
+
+
+def outlook(task: str, version: ModelVersion) -> str:
+    """Whether a version is the champion, or would become it: at once, or if it is promoted; with the reason."""
+    client, champion = mlflow.MlflowClient(), champion_of(task)
+    if champion and champion.version == version.version:
+        return f"is it; {client.get_run(champion.run_id).data.tags.get(CHAMPION, 'by hand')}"
+    if not _waits(client.get_run(version.run_id)):
+        return judge(version, champion)
+    chosen = "yes: chosen by hand, on other prepared data"
+    return f"if promoted: {chosen if _is_of_other_data(version, champion) else judge(version, champion)}"
 
 
 def choose_champion(task: str) -> None:
@@ -108,8 +123,7 @@ def promote(task: str, run: Run) -> str:
         remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
         raise InputError(f"the MLflow run {run.info.run_id} has no version of pets-{task}; {remedy}")
     client.set_tag(version.run_id, PROMOTED, "yes")
-    champion = champion_of(task)
-    if champion and champion.tags.get("data_md5") != version.tags["data_md5"]:
+    if _is_of_other_data(version, champion_of(task)):
         client.set_registered_model_alias(version.name, CHAMPION, version.version)
     choose_champion(task)
     return client.get_run(version.run_id).data.tags[CHAMPION]

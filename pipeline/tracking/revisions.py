@@ -56,16 +56,15 @@ def uncommitted() -> tuple[list[str], str]:
         return names, git(*plain, "--binary", "HEAD", **index)
 
 
-def is_unedited(revision: Revision, task: str) -> bool:
-    """Whether a revision has the code, packages and parameters that its dvc.lock names for a training and its data."""
+def is_unedited(revision: Revision, *names: str) -> bool:
+    """Whether a revision has the code, packages and parameters that its dvc.lock names for some stages."""
     with suppress(YAMLFileCorruptedError, KeyError, TypeError):  # a stage or a section that is in only one of the two
         text = dumps_yaml(parse_yaml(file_at(revision, "params.yaml"), "params.yaml"))
         params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
-        for name in ("download", f"preprocess_{task}", f"train_{task}"):
-            stage = revision.stages[name]
-            code = {dep["path"]: dep["md5"] for dep in stage["deps"] if not dep["path"].startswith("data/")}
+        for stage in (revision.stages[name] for name in names):
+            code = {dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if not dep["path"].startswith("data/")}
             found = {path: hashlib.md5(file_at(revision, path).encode()).hexdigest() for path in code}
-            locked = stage["params"]["params.yaml"]
+            locked = stage.get("params", {}).get("params.yaml", {})
             if (code, locked) != (found, {key: reduce(getitem, key.split("."), params) for key in locked}):
                 return False
         return True
