@@ -15,7 +15,9 @@ README = Path("README.md").read_text(encoding="utf-8")
 
 def shell(command: str) -> None:
     print(f"\n$ {command}", flush=True)
+    start = time.monotonic()
     subprocess.run(["bash", "-euc", f"PATH=$PWD/.venv/bin:$PATH; {command}"], check=True)
+    print(f"[{time.monotonic() - start:.1f} s]")
 
 
 def serve(command: str) -> None:
@@ -41,11 +43,6 @@ def repro(command: str) -> None:
     shutil.copy("demo/demo/classifier/samples.png", "pet.jpg")  # a picture, whatever its name: the user has one
 
 
-def dry(command: str) -> None:
-    """Gigabytes for a GPU that CI lacks: find out only that they can be had."""
-    shell(command.replace("pip install", "pip install --dry-run --quiet"))
-
-
 def done_before(command: str) -> None:
     """.ci/run has run these already, on the untouched clone."""
 
@@ -63,7 +60,7 @@ def check_links() -> None:
 
 
 SERVERS: list[subprocess.Popen] = []
-SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro, ".venv/bin/pip install": dry}
+SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro}
 SPECIAL |= {"make lint test": done_before, "$EDITOR": edit}
 check_links()
 shell("git clone --quiet --bare . ../origin.git && git remote set-url origin ../origin.git")  # for what is pushed
