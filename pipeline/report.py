@@ -36,13 +36,13 @@ def report(base: str) -> list[str]:
     metrics = metrics_table(before, after)
     stages = stages_table(before, after)
     print(f"# Retraining report\n\n{summary(metrics, before)}\n")
-    print(f"Base: `{base}`, {subject(before.commit)}. Here: {here()}.\n")
+    print(f"Base: {'' if before.commit.startswith(base) else f'`{base}`, '}{subject(before.commit)}. Here: {here()}.\n")
     if before.stages and not is_unedited(before, *before.stages):
         print("The base's results are of other code or parameters than it has now.\n")
     if hidden := overrides(before, after):
         print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
     show("Parameters", params_table(before, after))
-    show("Stages", stages, "Seconds: since it was last started, where a training was interrupted.")
+    show("Stages", stages, "Of a training that was interrupted: the seconds since it was last started.")
     note = "Intervals: 95 %, over test pictures, of one training. Within noise: they overlap."
     show("Metrics", metrics.drop(columns="headline"), note)
     print("## Pictures\n")

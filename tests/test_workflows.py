@@ -3,8 +3,6 @@ second push, which changes nothing; one with a typo; one that helps, merged and 
 """
 
 import re
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 import mlflow
@@ -13,74 +11,20 @@ import yaml
 
 from pipeline.stage import TASKS
 from pipeline.tracking.registry import WAITS
-from tests.actions import GitHub, Job, workflow_text
-from tests.expressions import evaluate, fill_in, holds
-from tests.project import commit_all, make_repository, run_in
-from tests.test_pipeline import set_param, stages_run
+from tests.actions import GitHub, Job
+from tests.project import run_in
+from tests.pullrequests import MODEL, Project, make_project, promote, report_of
+from tests.test_pipeline import stages_run
 from tests.test_report import rows, section
 
-MODEL = "pets-classifier"
 BASE = "Train the base, where it has no results for this data"
 SYNC = "Log what came without a training to MLflow"
 REGRESSION = "Fail on a regression"
 
 
-@dataclass
-class Project:
-    """The repository at GitHub, an author's clone of it, a DVC remote, an MLflow store."""
-
-    folder: Path
-    github: GitHub
-
-    @property
-    def author(self) -> Path:
-        return self.folder / "author"
-
-    @property
-    def store(self) -> str:
-        return f"sqlite:///{self.folder}/store/mlflow.db"
-
-    @property
-    def shared(self) -> set[str]:
-        """The files in the DVC remote."""
-        return {path.name for path in (self.folder / "storage").rglob("*") if path.is_file()}
-
-    def commit(self, branch: str, start: str = "main", **changes: object) -> None:
-        """Push a commit on top of another to a branch, with keys of params.yaml changed: section__key=value."""
-        run_in(self.author, "git", "checkout", "--quiet", "-B", branch, start)
-        for name, value in changes.items():
-            set_param(self.author, *name.split("__"), value)
-        commit_all(self.author, f"{branch}: {changes}")
-        run_in(self.author, "git", "push", "--quiet", "--force", "origin", branch)
-
-    def retrain(self, number: int, branch: str, of: str = "", stop_at: str = "") -> dict[str, Job]:
-        """Run the workflow for a pull request of a branch."""
-        return self.github.run("retrain.yml", *self.github.pull_request(number, branch, of=of), stop_at=stop_at)
-
-    def published(self, number: int) -> str:
-        """The report in the ref of a pull request."""
-        return run_in(self.github.origin, "git", "show", f"refs/retrained/pr-{number}:report.md").stdout
-
-    def champion(self) -> str | None:
-        return mlflow.MlflowClient(self.store).get_registered_model(MODEL).aliases.get("champion")
-
-
-def report_of(job: Job) -> str:
-    return (job.artifacts / "retrained/report.md").read_text()
-
-
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A main branch without any results; neither a DVC remote nor a server."""
-    folder = tmp_path_factory.mktemp("github")
-    project = Project(folder, GitHub(folder / "origin.git"))
-    project.author.mkdir()
-    make_repository(project.author, train_classifier={"epochs": 12})
-    (project.author / "demo.params").write_text("plot.patience=2\n")
-    commit_all(project.author, "demo.params")
-    run_in(folder, "git", "clone", "--quiet", "--bare", "author", "origin.git")
-    run_in(project.author, "git", "remote", "add", "origin", str(project.github.origin))
-    return project
+    return make_project(tmp_path_factory.mktemp("github"))
 
 
 @pytest.fixture(scope="module")
@@ -266,12 +210,6 @@ def test_a_change_that_helps_is_champion_once_it_is_merged_with_the_label(
     assert project.champion() not in (before, None)
 
 
-def promote(project: Project, event: dict, merged: bool = True, labels: tuple | list = ("champion",)) -> dict[str, Job]:
-    """What closing a pull request sets going."""
-    closed = event["pull_request"] | {"merged": merged, "labels": [{"name": name} for name in labels]}
-    return project.github.run("promote.yml", "refs/heads/main", {"pull_request": closed})
-
-
 def test_a_pull_request_from_a_fork_gets_a_hosted_runner_and_neither_remote_nor_server(
     project: Project, helps: dict[str, Job], from_fork: dict[str, Job]
 ) -> None:
@@ -290,21 +228,6 @@ def test_a_base_that_cannot_be_trained_is_no_comparison(from_fork: dict[str, Job
     assert "**No comparison**: the base has no results." in report_of(from_fork["retrain"])
 
 
-@pytest.mark.parametrize("author", ["dependabot[bot]", "somebody"])
-def test_what_strangers_or_robots_propose_is_not_trusted(project: Project, author: str) -> None:
-    ref, event = project.github.pull_request(11, "main", of="somebody")
-    event["pull_request"]["user"]["login"] = author
-    if author == "dependabot[bot]":
-        event["pull_request"]["head"]["repo"]["full_name"] = project.github.origin.name
-    text, contexts = (
-        workflow_text("retrain.yml"),
-        project.github.contexts(ref, event, {}) | {"vars": {"RETRAIN_RUNNER": "gpu"}},
-    )
-    job = Job(project.github, text, "retrain", contexts)
-    assert (job.variables["TRUSTED"], job.runs_on) == ("false", "ubuntu-24.04")
-    assert not holds(text["jobs"]["publish"]["if"], contexts | {"cancelled": lambda: False})
-
-
 def test_a_server_that_is_away_costs_neither_the_report_nor_what_is_shared(
     project: Project, by_hand: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,59 +237,3 @@ def test_a_server_that_is_away_costs_neither_the_report_nor_what_is_shared(
     job = away.run("retrain.yml", "refs/heads/warmer", {})["retrain"]
     assert job.failed == [SYNC]
     assert "the MLflow store http://127.0.0.1:9 cannot be used: " in section(report_of(job), "Models")
-
-
-@pytest.mark.parametrize(
-    ("settings", "inputs", "line"),
-    [
-        ({"PETS_DATASET": "cifar"}, {}, "::error::variable PETS_DATASET: 'cifar'; allowed: embedded, official\n"),
-        ({}, {"champion": True}, "::error::input champion: no server has it; set the variable MLFLOW_TRACKING_URI\n"),
-    ],
-)
-def test_wrong_settings_are_one_line_before_any_training(
-    project: Project, settings: dict, inputs: dict, line: str
-) -> None:
-    github = GitHub(project.github.origin, settings, runs=200 + len(inputs))
-    job = github.run("retrain.yml", "refs/heads/main", {}, **inputs)["retrain"]
-    assert job.failed == ["Which data, remote and store"]
-    assert job.said["Which data, remote and store"] == line
-
-
-@pytest.mark.parametrize(
-    ("path", "starts"),
-    [
-        *(
-            (name, True)
-            for name in ("params.yaml", "demo.params", "dvc.yaml", "requirements.txt", "requirements-dev.in")
-        ),
-        *((name, True) for name in ("pipeline/stage.py", "pipeline/tracking/runs.py")),
-        *((name, False) for name in ("README.md", "tests/test_stage.py", "benchmarks/README.md")),
-    ],
-)
-def test_a_retraining_is_started_by_what_decides_a_training(path: str, starts: bool) -> None:
-    patterns = workflow_text("retrain.yml")["on"]["pull_request"]["paths"]
-    assert any(fnmatch(path, pattern) for pattern in patterns) == starts
-
-
-def test_a_later_push_cancels_the_run_of_an_earlier_one_of_the_same_pull_request_only() -> None:
-    concurrency = workflow_text("retrain.yml")["concurrency"]
-    assert concurrency["cancel-in-progress"] is True
-    groups = [
-        fill_in(concurrency["group"], {"github": {"event": {"pull_request": {"number": number}}, "run_id": run_id}})
-        for number, run_id in ((7, 1), (7, 2), (8, 3))
-    ]
-    assert groups[0] == groups[1] != groups[2]
-
-
-@pytest.mark.parametrize(
-    ("expression", "value"),
-    [
-        ("vars.A || 'b'", "b"),
-        ("!github.event.pull_request || github.event.pull_request.user.login == 'me'", True),
-        ("vars.A != ''", False),
-        ("github.event && '^1' || ''", ""),
-        ("contains(github.labels.*.name, 'champion')", True),
-    ],
-)
-def test_expressions_mean_what_they_mean_at_github(expression: str, value: object) -> None:
-    assert evaluate(expression, {"vars": {}, "github": {"labels": [{"name": "champion"}]}}) == value
