@@ -59,6 +59,7 @@ clean:
 	rm -rf .training demo dvc_plots dvc.lock.broken .dvc/tmp/exps/standalone .pytest_cache .ruff_cache .hypothesis
 
 # NVIDIA's libraries too, where there is a GPU of theirs: without them TensorFlow trains on the CPU and says so nowhere.
+# Of these the newest that TensorFlow allows: requirements.txt is the same with and without a GPU.
 .venv/installed: requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; choose one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv

@@ -38,7 +38,7 @@ def report(base: str) -> list[str]:
     print(f"# Retraining report\n\n{summary(metrics, before)}\n")
     print(f"Base: {'' if before.commit.startswith(base) else f'`{base}`, '}{subject(before.commit)}. Here: {here()}.\n")
     if before.stages and not is_unedited(before, *before.stages):
-        print("The base's results are of other code or parameters than it has now.\n")
+        print("The base's results are of other code, packages or parameters than it has now.\n")
     if hidden := overrides(before, after):
         print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
     show("Parameters", params_table(before, after))

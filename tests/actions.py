@@ -91,6 +91,7 @@ class Job:
         self.said: dict[str, str] = {}
         self.files = {key: self.temporary / key for key in ("GITHUB_ENV", "GITHUB_PATH", "GITHUB_STEP_SUMMARY")}
         self.variables = self.filled(workflow.get("env", {}) | self.definition.get("env", {}))
+        self.contexts["env"] = self.variables
 
     def filled(self, given: dict[str, object]) -> dict[str, str]:
         return {name: fill_in(value, self.contexts) for name, value in given.items()}
@@ -168,7 +169,7 @@ def checkout(job: Job, given: dict[str, str]) -> None:
 
 
 def setup_python(job: Job, given: dict[str, str]) -> None:
-    """A .venv that is this Python's own, so that `make .venv/installed` has nothing to do."""
+    """A .venv that is this Python's own, so that `make .venv/installed` does nothing: packages stay as they are."""
     (job.machine / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         if entry.name != "installed":

@@ -13,12 +13,14 @@ MODEL = "pets-classifier"
 
 
 def make_project(folder: Path) -> "Project":
-    """A main branch without any results; neither a DVC remote nor a server."""
+    """A main branch without any results; no server. The DVC remote is a folder that is not there, named by a secret."""
     project = Project(folder, GitHub(folder / "origin.git"))
     project.author.mkdir()
     make_repository(project.author, train_classifier={"epochs": 12})
-    (project.author / "demo.params").write_text("plot.patience=2\n")
-    commit_all(project.author, "demo.params")
+    (project.author / "demo.params").write_text("plot.patience=2\nevaluate_segmenter.grid_pictures=1\n")
+    run_in(project.author, "dvc", "remote", "add", "storage", "../storage")
+    project.github.secrets["DVC_CONFIG_LOCAL"] = "[core]\n    remote = storage"
+    commit_all(project.author, "demo.params, a remote")
     run_in(folder, "git", "clone", "--quiet", "--bare", "author", "origin.git")
     run_in(project.author, "git", "remote", "add", "origin", str(project.github.origin))
     return project

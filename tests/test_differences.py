@@ -109,11 +109,17 @@ def test_metrics_of_other_archives_are_not_judged(folder):
 def test_metrics_of_another_number_of_test_pictures_are_not_judged(folder):
     write_metrics(folder, "classifier", {"accuracy": 0.6, "accuracy_low": 0.5, "accuracy_high": 0.65})
     write_metrics(folder, "preprocess_classifier", {"pictures": {"test": 238}})
+    write_metrics(folder, "segmenter", {"mean_iou": 0.5, "mean_iou_low": 0.4, "mean_iou_high": 0.6})
     base = head(folder)
     write_metrics(folder, "classifier", {"accuracy": 0.8, "accuracy_low": 0.7, "accuracy_high": 0.9})
-    assert metrics_table(base, here())["verdict"].tolist() == ["better"]
+    assert metrics_table(base, here())["verdict"].tolist() == ["unchanged", "better"]
     write_metrics(folder, "preprocess_classifier", {"pictures": {"test": 159}})
-    assert set(metrics_table(base, here())["verdict"]) == {"other data"}
+    write_metrics(folder, "segmenter", {"mean_iou": 0.8, "mean_iou_low": 0.7, "mean_iou_high": 0.9})
+    assert metrics_table(base, here())[["metric", "verdict"]].to_numpy().tolist() == [
+        ["segmenter.mean_iou", "better"],
+        ["classifier.accuracy", "other data"],
+        ["preprocess_classifier.pictures.test", "no interval"],
+    ]
 
 
 def test_parameters_that_differ_are_named_and_a_number_spelled_otherwise_is_the_same(folder):

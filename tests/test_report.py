@@ -144,7 +144,7 @@ def test_a_base_whose_code_was_edited_after_its_results_is_named(clone, capsys):
     commit_all(clone, "a parameter changed, nothing run")
     set_param(clone, "train_classifier", "learning_rate", 0.001)
     report("HEAD")
-    assert "The base's results are of other code or parameters than it has now." in capsys.readouterr().out
+    assert "The base's results are of other code, packages or parameters than it has now." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

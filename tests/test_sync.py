@@ -204,7 +204,7 @@ def test_a_restored_run_names_a_commit_only_if_that_has_the_code_and_the_paramet
     sync([]) if by == "sync" else evaluate("classifier")
     tags = [run.data.tags for run in stored()]
     names = {tag["mlflow.source.git.commit"] for tag in tags}
-    assert names == {"unknown, code or parameters in work tree are not those that dvc.lock names"}
+    assert names == {"unknown, code, packages or parameters in work tree are not those that dvc.lock names"}
     assert not any("uncommitted" in tag for tag in tags)
 
 

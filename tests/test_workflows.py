@@ -36,12 +36,9 @@ def by_hand(project: Project) -> Job:
 
 @pytest.fixture(scope="module")
 def cancelled(project: Project, by_hand: Job) -> dict[str, Job]:
-    """The remote's folder is named relative to the author's clone first, as the README does it."""
     (project.folder / "store").mkdir()
     (project.folder / "storage").mkdir()
     project.github.vars |= {"MLFLOW_TRACKING_URI": project.store, "RETRAIN_RUNNER": "gpu"}
-    run_in(project.author, "dvc", "remote", "add", "--default", "storage", str(project.folder / "storage"))
-    project.commit("main")
     project.commit("warmer", train_classifier__learning_rate=1.0)
     return project.retrain(7, "warmer", stop_at="residual epoch 3/")
 
@@ -63,7 +60,12 @@ def second_push(project: Project, shared_by_hurts: set[str]) -> dict[str, Job]:
 
 
 @pytest.fixture(scope="module")
-def breaks(project: Project, second_push: dict[str, Job]) -> dict[str, Job]:
+def shared_before_typo(project: Project, second_push: dict[str, Job]) -> set[str]:
+    return project.shared
+
+
+@pytest.fixture(scope="module")
+def breaks(project: Project, shared_before_typo: set[str]) -> dict[str, Job]:
     project.commit("typo", train_classifier__learning_rte=0.003)
     return project.retrain(8, "typo")
 
@@ -91,9 +93,11 @@ def test_by_hand_with_overrides_what_nothing_else_has_is_left_as_artifacts(by_ha
     assert by_hand.failed == []
     report = report_of(by_hand)
     assert rows(report, "Parameters") == {"plot.patience": ["2", "3"]}
-    assert "Set on both sides, so that what a commit says of it is not seen here" not in report
+    hidden = "`evaluate_segmenter.grid_pictures: 1` instead of `2`"
+    assert f"Set on both sides, so that what a commit says of it is not seen here: {hidden}.\n" in report
     kept = by_hand.artifacts / "unshared"
     names = {path.relative_to(kept).as_posix() for path in kept.rglob("*")}
+    assert "PULL=\n" in by_hand.files["GITHUB_ENV"].read_text(), "the remote is a folder of somebody else's"
     assert {"models/classifier.keras", "history/segmenter.csv", "mlflow.db", "mlartifacts"} <= names
 
 
@@ -125,6 +129,7 @@ def test_a_change_that_hurts_is_reported_shared_and_fails(
     outs = [out["md5"] for out in lock["stages"]["train_classifier"]["outs"]]
     assert {md5[2:] for md5 in outs} <= shared_by_hurts
     assert list((job.artifacts / "unshared").iterdir()) == [], "the remote and the server have all"
+    assert not (job.machine / ".dvc/config.local").exists(), "the secret"
 
 
 def test_what_a_pull_request_trained_waits_for_its_promotion(project: Project, hurts: dict[str, Job]) -> None:
@@ -162,13 +167,14 @@ def test_a_second_push_that_changes_nothing_trains_nothing(second_push: dict[str
 
 
 def test_a_typo_in_a_parameter_fails_and_the_report_ends_with_the_line_that_names_it(
-    project: Project, shared_by_hurts: set[str], breaks: dict[str, Job]
+    project: Project, shared_before_typo: set[str], breaks: dict[str, Job]
 ) -> None:
     assert breaks["retrain"].failed == ["Retrain"]
     assert BASE not in breaks["retrain"].said, "a base is not trained for nothing"
     report = project.published(8)
     assert "**It did not end.**" in report
     assert "train_classifier: params.yaml: train_classifier.learning_rte: unknown" in report
+    assert project.shared == shared_before_typo
 
 
 def test_a_base_whose_outputs_are_in_the_remote_is_not_trained_again(helps: dict[str, Job]) -> None:
@@ -178,14 +184,9 @@ def test_a_base_whose_outputs_are_in_the_remote_is_not_trained_again(helps: dict
 
 def test_pictures_of_the_data_set_are_published_of_drawn_pets_only(project: Project, helps: dict[str, Job]) -> None:
     files = run_in(project.github.origin, "git", "ls-tree", "-r", "--name-only", "refs/retrained/pr-9").stdout
-    assert {Path(name).stem for name in files.split() if name.endswith(".png")} == {
-        "segmenter",
-        "classifier",
-        "confusion",
-    }
-    assert set(re.findall(r"!\[(.*)\]", project.published(9))) <= {
-        *("curves: segmenter", "curves: classifier", "segmenter: confusion")
-    }
+    drawn = {name for name in files.split() if name.endswith(".png")}
+    assert {Path(name).stem for name in drawn} == {"segmenter", "classifier", "confusion"}
+    assert set(re.findall(r"!\[(.*)\]", project.published(9))) == {"curves: segmenter", "curves: classifier"}
 
 
 def test_a_change_that_helps_is_champion_once_it_is_merged_with_the_label(
@@ -225,7 +226,9 @@ def test_a_pull_request_from_a_fork_gets_a_hosted_runner_and_neither_remote_nor_
 
 def test_a_base_that_cannot_be_trained_is_no_comparison(from_fork: dict[str, Job]) -> None:
     assert "::warning::the base cannot be trained" in from_fork["retrain"].said[BASE]
-    assert "**No comparison**: the base has no results." in report_of(from_fork["retrain"])
+    report = report_of(from_fork["retrain"])
+    assert "**No comparison**: the base has no results." in report
+    assert rows(report, "Parameters") == {"train_classifier.learning_rte": ["0.003", "-"]}
 
 
 def test_a_server_that_is_away_costs_neither_the_report_nor_what_is_shared(

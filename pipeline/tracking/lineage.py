@@ -114,7 +114,7 @@ def restored_tags(revision: Revision, task: str) -> dict[str, str]:
     """How a run came about that is written from a revision's outputs. Its code may have been edited since."""
     tags = {"origin": "restored from DVC", "restored_from": revision.name}
     if not is_unedited(revision, "download", f"preprocess_{task}", f"train_{task}"):
-        tags[GIT_COMMIT] = f"unknown, code or parameters in {revision.name} are not those that dvc.lock names"
+        tags[GIT_COMMIT] = f"unknown, code, packages or parameters in {revision.name} are not those that dvc.lock names"
     elif revision.commit:
         tags[GIT_COMMIT] = revision.commit
     tags |= {"dvc_experiment": revision.name} if revision.is_experiment else {}
@@ -123,7 +123,7 @@ def restored_tags(revision: Revision, task: str) -> dict[str, str]:
 
 def _ci_tags() -> dict[str, str]:
     """The commit and the pull request that GitHub Actions works on. It checks out a merge of the two branches."""
-    if os.environ.get("GITHUB_ACTIONS") != "true":
+    if not all(name in os.environ for name in ("GITHUB_ACTIONS", *ACTIONS)):
         return {}
     server, repository, run_id, commit, event = (os.environ[name] for name in ACTIONS)
     pull_request, page = json.loads(Path(event).read_text()).get("pull_request"), f"{server}/{repository}"
