@@ -23,7 +23,7 @@ from pipeline.tracking.revisions import Revision, git, is_unedited, revisions
 from pipeline.tracking.search import find_training
 from pipeline.tracking.store import StoreError, store_faults
 
-VERDICTS = ("worse", "gone", "no interval", "better", "within noise", "new")  # as the summary has them
+VERDICTS = ("worse", "gone", "other data", "no interval", "better", "within noise", "new")  # as the summary has them
 
 
 def report(base: str) -> list[str]:
@@ -36,21 +36,13 @@ def report(base: str) -> list[str]:
     metrics = metrics_table(before, after)
     stages = stages_table(before, after)
     print(f"# Retraining report\n\n{summary(metrics, before)}\n")
-    print(f"Base: {'' if before.commit.startswith(base) else f'`{base}`, '}{subject(before.commit)}. Here: {here()}.\n")
-    if before.stages and not is_unedited(before, *before.stages):
-        print("The base's results are of other code, packages or parameters than it has now.\n")
-    if hidden := overrides(before, after):
-        print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
+    show_sides(base, before, after)
     show("Parameters", params_table(before, after))
     show("Stages", stages, "Of a training that was interrupted: the seconds since it was last started.")
     note = "Intervals: 95 %, over test pictures, of one training. Within noise: they overlap."
     show("Metrics", metrics.drop(columns="headline"), note)
-    print("## Pictures\n")
-    print(
-        "\n\n".join(f"![{path.parent.name}: {path.stem}]({path.as_posix()})" for path in pictures(before, after))
-        or "None."
-    )
-    print()
+    shown = [f"![{path.parent.name}: {path.stem}]({path.as_posix()})" for path in pictures(before, after)]
+    print("## Pictures", *(shown or ["None."]), sep="\n\n", end="\n\n")
     try:
         show("Models", models_table(after))
     except StoreError as error:
@@ -71,6 +63,16 @@ def check_reproduced() -> None:
         )
 
 
+def show_sides(base: str, before: Revision, after: Revision) -> None:
+    """Print what is compared, and what of it a reader would not expect."""
+    name = "" if before.commit.startswith(base) else f"`{base}`, "
+    print(f"Base: {name}{subject(before.commit)}. Here: {here()}.\n")
+    if before.stages and not is_unedited(before, *before.stages):
+        print("The base's results are of other code, packages or parameters than it has now.\n")
+    if hidden := overrides(before, after):
+        print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
+
+
 def here() -> str:
     """The commit of the work tree, and whether it differs."""
     changes = " with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else ""
@@ -86,8 +88,6 @@ def summary(metrics: pd.DataFrame, before: Revision) -> str:
     """One sentence for each verdict that counts."""
     if not before.stages:
         return "**No comparison**: the base has no results."
-    if "other data" in set(metrics["verdict"]):
-        return "**No comparison**: the base was tested on other data."
     said = {verdict: list(rows["metric"]) for verdict, rows in metrics[metrics["headline"]].groupby("verdict")}
     in_order = [verdict for verdict in VERDICTS if verdict in said]
     lines = [f"**{verdict.capitalize()}**: {', '.join(said[verdict])}." for verdict in in_order]

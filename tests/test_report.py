@@ -4,9 +4,11 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from pipeline.report import main, report
+from pipeline.report import main, report, show, summary
+from pipeline.tracking.revisions import Revision
 from tests.project import clone_of, commit_all, run_in
 from tests.test_pipeline import set_param
 
@@ -120,6 +122,19 @@ def test_a_test_metric_that_is_gone_fails_where_that_is_asked_for(clone, monkeyp
     line = "report: worse than HEAD beyond its interval, or gone: classifier.macro_f1"
     assert run_report(monkeypatch, "--fail-on-regression") == line
     assert "**Gone**: classifier.macro_f1. **New**: classifier.f1." in capsys.readouterr().out
+
+
+def test_the_summary_names_test_metrics_by_verdict_the_worst_first():
+    verdicts = ["within noise", "better", "unchanged", "other data", "no interval", "gone", "worse", "worse"]
+    metrics = pd.DataFrame({"metric": list("abcdefgh"), "verdict": verdicts, "headline": [True] * 7 + [False]})
+    said = "**Worse**: g. **Gone**: f. **Other data**: d. **No interval**: e. **Better**: b. **Within noise**: a."
+    assert summary(metrics, Revision("HEAD", "1234567", {"train": {}})) == said
+    assert summary(metrics, Revision("HEAD", "1234567", {})) == "**No comparison**: the base has no results."
+
+
+def test_a_cell_of_a_table_holds_whatever_a_parameter_says(capsys):
+    show("Parameters", pd.DataFrame({"base": ["a|b"], "here": ["<!--\nc"]}))
+    assert capsys.readouterr().out.splitlines()[-2] == r"| a\|b   | &lt;!-- c |"
 
 
 def test_models_that_the_store_lacks_are_named_with_the_remedy(clone, capsys):
