@@ -1,9 +1,9 @@
 """Two revisions side by side: parameters, stages, metrics with a verdict each, pictures. Tables for the report."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import md5
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from dvc.exceptions import DvcException
 from dvc.utils.flatten import flatten
 from dvc.utils.serialize import parse_yaml
 
-from pipeline.stage import METRICS, PLOTS, RAW, TASKS, times_note
+from pipeline.stage import METRICS, PLOTS, RAW, TASKS, outputs, times_note
 from pipeline.tracking.revisions import Revision, file_at, revision
 
 METRIC_FILES = (*TASKS, "training", *(f"preprocess_{task}" for task in TASKS))
@@ -44,8 +44,9 @@ def params_of(side: Revision) -> dict[str, Any]:
 def metrics_of(side: Revision) -> dict[str, Metric]:
     """What data/metrics/ holds, by `file.name`, of files that are those dvc.lock names: others are of other runs."""
     texts = {name: file_at(side, str(METRICS / f"{name}.json")) for name in METRIC_FILES}
-    made = {out["path"]: out["md5"] for stage in side.stages.values() for out in stage.get("outs", ())}
-    whole = [name for name in texts if made.get(str(METRICS / f"{name}.json")) == md5(texts[name].encode()).hexdigest()]
+    made = outputs(side.stages)
+    found = {name: hashlib.md5(text.encode()).hexdigest() for name, text in texts.items()}
+    whole = [name for name, md5 in found.items() if made.get(str(METRICS / f"{name}.json")) == md5]
     values = flatten({name: json.loads(texts[name]) for name in whole})
     ends = {f"{name}_{end}" for name in values for end in ("low", "high") if f"{name}_low" in values}
     return {
@@ -84,8 +85,7 @@ def metrics_table(before: Revision, after: Revision) -> pd.DataFrame:
 
 def _archives(side: Revision) -> list[str]:
     """The md5s of the archives, of which the test split is a part."""
-    outs = [out for stage in side.stages.values() for out in stage.get("outs", ())]
-    return sorted(out["md5"] for out in outs if Path(out["path"]).parent == RAW)
+    return sorted(md5 for path, md5 in outputs(side.stages).items() if Path(path).parent == RAW)
 
 
 def params_table(before: Revision, after: Revision) -> pd.DataFrame:
@@ -143,9 +143,7 @@ def _decided_by(entry: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 
 def pictures(before: Revision, after: Revision) -> list[Path]:
     """The PNGs of the stages that did not stand still, curves first."""
-    changed = [new for name, new in after.stages.items() if before.stages.get(name) != new]
-    folders = [
-        Path(out["path"]) for stage in changed for out in stage.get("outs", ()) if Path(out["path"]).parent == PLOTS
-    ]
+    changed = {name: new for name, new in after.stages.items() if before.stages.get(name) != new}
+    folders = [Path(path) for path in outputs(changed) if Path(path).parent == PLOTS]
     in_order = sorted(folders, key=lambda folder: (folder.name != "curves", folder.name))
     return [path for folder in in_order for path in sorted(folder.glob("*.png"))]

@@ -146,12 +146,17 @@ def times_note(name: str) -> Path:
     is missing counts as empty: the stage itself names it.
     """
     stages, params, lock = (_yaml(Path(path)) for path in ("dvc.yaml", "params.yaml", "dvc.lock"))
-    made = {out["path"]: out["md5"] for stage in lock.get("stages", {}).values() for out in stage.get("outs", ())}
+    made = outputs(lock.get("stages", {}))
     stage = stages["stages"].get(name, {})  # one that was deleted has no note
     code_and_data = {path: made.get(path) or _md5_if_there(Path(path)) for path in stage.get("deps", ())}
     values = {key: reduce(getitem, key.split("."), params) for key in stage.get("params", ()) if isinstance(key, str)}
     decided = hashlib.md5(json.dumps([stage.get("cmd"), code_and_data, values]).encode()).hexdigest()
     return root() / ".training" / "times" / f"{name}-{decided}.json"
+
+
+def outputs(stages: dict[str, Any]) -> dict[str, str]:
+    """The md5s of what the `stages` of a dvc.lock have made, by path."""
+    return {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", ())}
 
 
 def _md5_if_there(path: Path) -> str:

@@ -21,10 +21,8 @@ def test_what_strangers_or_robots_propose_is_not_trusted(project: Project, autho
     event["pull_request"]["user"]["login"] = author
     if author == "dependabot[bot]":
         event["pull_request"]["head"]["repo"]["full_name"] = project.github.origin.name
-    text, contexts = (
-        workflow_text("retrain.yml"),
-        project.github.contexts(ref, event, {}) | {"vars": {"RETRAIN_RUNNER": "gpu"}},
-    )
+    text = workflow_text("retrain.yml")
+    contexts = project.github.contexts(ref, event, {}) | {"vars": {"RETRAIN_RUNNER": "gpu"}}
     job = Job(project.github, text, "retrain", contexts)
     assert (job.variables["TRUSTED"], job.runs_on) == ("false", "ubuntu-24.04")
     assert not holds(text["jobs"]["publish"]["if"], contexts | {"cancelled": lambda: False})
