@@ -7,7 +7,7 @@ Needs `dvc repro preprocess_segmenter preprocess_classifier` of real pets. The t
 
 from benchmarks import experiments, memory, predicting, preparing, starting, training
 from benchmarks.measure import RESULTS, in_process, table
-from pipeline.devices import keras_policy
+from pipeline.training.devices import keras_policy
 
 if __name__ == "__main__":
     path = RESULTS / f"bench_{keras_policy('mixed')}.md"

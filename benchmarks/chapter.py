@@ -16,7 +16,7 @@ import pandas as pd
 
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
-from pipeline.stage import PREPARED, RAW
+from pipeline.paths import PREPARED, RAW
 
 LOSS = {"segmenter": "sparse_categorical_crossentropy", "classifier": "binary_crossentropy"}
 

@@ -16,12 +16,12 @@ import tensorflow as tf
 
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from benchmarks.training import Clock
-from pipeline.dataset import Dataset, steps_per_epoch, training_batches
-from pipeline.devices import keras_policy
+from pipeline.data.dataset import Dataset, steps_per_epoch, training_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import load_params
-from pipeline.stage import TASKS
-from pipeline.twin import is_augmented, objective, training_twin
+from pipeline.tasks import TASKS
+from pipeline.training.devices import keras_policy
+from pipeline.training.twin import is_augmented, objective, training_twin
 
 PICTURES = 192
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import mlflow
 from dvc.utils.serialize import load_yaml
 
-from pipeline.stage import METRICS, content_md5
-from tests.project import finished_runs
+from pipeline.inputs import content_md5
+from pipeline.paths import METRICS
+from tests.helpers.project import finished_runs
 
 
 def outputs(repository: Path) -> dict[str, str]:

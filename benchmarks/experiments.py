@@ -24,7 +24,8 @@ import yaml
 
 from benchmarks import chapter
 from benchmarks.measure import REPOSITORY, ratios, spread, table
-from pipeline.stage import RAW, TASKS
+from pipeline.paths import RAW
+from pipeline.tasks import TASKS
 
 EPOCH_LINE = re.compile(r" epoch \d+/\d+: .*, ([\d.]+) s\n")
 

@@ -26,8 +26,8 @@ import psutil
 from dvc.utils.serialize import dump_yaml, load_yaml
 
 from benchmarks.endings import faults, outputs
-from pipeline.stage import TASKS
-from tests.project import clone_of, commit_all, environment, make_repository, run_in
+from pipeline.tasks import TASKS
+from tests.helpers.project import clone_of, commit_all, environment, make_repository, run_in
 
 WAYS: dict[str, Callable[[subprocess.Popen], None]] = {
     "kill -9 of all": lambda dvc: os.killpg(dvc.pid, signal.SIGKILL),

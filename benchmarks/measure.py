@@ -58,7 +58,7 @@ def table(rows: list[dict[str, str]]) -> str:
 
 def machine() -> str:
     """The processor, its cores, what `precision: mixed` is on it, and the versions that matter."""
-    from pipeline.devices import device  # imports TensorFlow, which would count where peak_memory is asked
+    from pipeline.training.devices import device  # imports TensorFlow, which would count where peak_memory is asked
 
     model = [line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)

@@ -21,13 +21,14 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks.measure import REPOSITORY, table
-from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
-from pipeline.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.data.archives import Stems, read_lists, read_pictures, read_trimaps
+from pipeline.data.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.params import load_params
-from pipeline.stage import RAW, TASKS
+from pipeline.paths import RAW
+from pipeline.tasks import TASKS
 from pipeline.train import new_models
-from pipeline.twin import is_augmented
-from tests.petsbuilder import write_tar
+from pipeline.training.twin import is_augmented
+from tests.helpers.petsbuilder import write_tar
 
 STEPS = 6
 SPECIES = {"cat": 1, "dog": 2}

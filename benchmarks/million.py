@@ -18,8 +18,8 @@ from PIL import Image
 
 from benchmarks.measure import machine
 from benchmarks.memory import WORK, peak_of
-from pipeline.stage import RAW
-from tests.petsbuilder import write_tar
+from pipeline.paths import RAW
+from tests.helpers.petsbuilder import write_tar
 
 PICTURES = 1_000_000
 BREEDS = 37

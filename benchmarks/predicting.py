@@ -18,12 +18,12 @@ import keras
 
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from benchmarks.preparing import published
-from pipeline.dataset import Dataset, load_dataset
+from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.evaluate import BATCH, in_batches
 from pipeline.models import ARCHITECTURES
 from pipeline.params import load_params
 from pipeline.predict import answers, dog_probabilities, predict_masks
-from pipeline.stage import TASKS
+from pipeline.tasks import TASKS
 
 PICTURES = {"segmenter": 192, "classifier": 960}  # some seconds
 PREDICT = {"segmenter": predict_masks, "classifier": dog_probabilities}

@@ -26,12 +26,12 @@ from PIL import Image
 
 from benchmarks import chapter
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
-from pipeline.archives import Stems, read_lists, read_pictures
+from pipeline.data.archives import Stems, read_lists, read_pictures
+from pipeline.data.pictures import size_of
 from pipeline.params import load_params
-from pipeline.pictures import size_of
+from pipeline.paths import PREPARED, RAW
 from pipeline.preprocess import preprocess
-from pipeline.stage import PREPARED, RAW
-from tests.petsbuilder import write_tar
+from tests.helpers.petsbuilder import write_tar
 
 PICTURES = 3000
 REDUCED = (224, 224)  # what the mirror's other pictures were reduced to, the aspect ratio not kept

@@ -21,7 +21,7 @@ from benchmarks import chapter
 from benchmarks.determinism import random_pictures
 from benchmarks.measure import in_process, machine
 from pipeline.params import load_params
-from pipeline.stage import TASKS
+from pipeline.tasks import TASKS
 from pipeline.train import new_models
 
 STEPS, SHOWN = 3, 12

@@ -18,14 +18,14 @@ import pandas as pd
 from benchmarks.chapter import compiled
 from benchmarks.measure import RESULTS, in_process
 from benchmarks.training import Clock
-from pipeline import metrics
-from pipeline.checkpoint import TrainingState
-from pipeline.dataset import Dataset, load_dataset
+from pipeline.data.dataset import Dataset, load_dataset
+from pipeline.evaluation import metrics
 from pipeline.params import Train, load_params
 from pipeline.predict import DOG_FROM, dog_probabilities, predict_masks
-from pipeline.stage import TASKS
+from pipeline.tasks import TASKS
 from pipeline.train import fit, new_models
-from pipeline.twin import is_augmented
+from pipeline.training.checkpoint import TrainingState
+from pipeline.training.twin import is_augmented
 
 
 def train_fast(task: str, data: Dataset, params: Train, folder: Path) -> tuple[keras.Model, pd.DataFrame]:

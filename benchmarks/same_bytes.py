@@ -17,8 +17,9 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
-from pipeline.stage import METRICS, TASKS
-from tests.project import commit_all, make_repository, run_in, write_params
+from pipeline.paths import METRICS
+from pipeline.tasks import TASKS
+from tests.helpers.project import commit_all, make_repository, run_in, write_params
 
 THREADS = os.environ.get("TF_NUM_INTRAOP_THREADS", str(len(os.sched_getaffinity(0))))  # what the first run has
 Variation = tuple[str, ...]  # a command before `dvc repro --force`; `env` sets variables

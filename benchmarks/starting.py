@@ -19,7 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.measure import REPOSITORY, spread, table
-from pipeline.stage import PREPARED, TASKS
+from pipeline.paths import PREPARED
+from pipeline.tasks import TASKS
 
 IMPORTS = ("tensorflow", "keras", "mlflow", "pipeline.train")  # each takes what those before it have not imported
 PARTS = {

@@ -22,11 +22,12 @@ import yaml
 
 from benchmarks import chapter
 from benchmarks.measure import REPOSITORY, in_process, ratios, side_by_side, spread, table
-from pipeline.dataset import load_dataset, steps_per_epoch, training_batches
+from pipeline.data.dataset import load_dataset, steps_per_epoch, training_batches
 from pipeline.params import load_params
-from pipeline.stage import PREPARED, TASKS
+from pipeline.paths import PREPARED
+from pipeline.tasks import TASKS
 from pipeline.train import new_models
-from pipeline.twin import is_augmented
+from pipeline.training.twin import is_augmented
 
 GOALS = {"classifier": 3, "segmenter": 2}  # times the chapter's pictures per second
 TURNS = 4

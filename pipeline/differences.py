@@ -12,8 +12,10 @@ from dvc.exceptions import DvcException
 from dvc.utils.flatten import flatten
 from dvc.utils.serialize import parse_yaml
 
-from pipeline.stage import METRICS, PLOTS, RAW, TASKS, outputs, times_note
-from pipeline.tracking.revisions import Revision, file_at, revision
+from pipeline.paths import METRICS, PLOTS, RAW
+from pipeline.revisions import Revision, file_at, revision
+from pipeline.stage import outputs, times_note
+from pipeline.tasks import TASKS
 
 METRIC_FILES = (*TASKS, "training", *(f"preprocess_{task}" for task in TASKS))
 NOTHING = "-"

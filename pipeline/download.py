@@ -22,9 +22,11 @@ import requests
 import urllib3
 from tqdm import tqdm
 
-from pipeline import embedded
+from pipeline.data import embedded
+from pipeline.errors import InputError, without_secrets, writing
 from pipeline.params import load_params
-from pipeline.stage import RAW, InputError, root, run, without_secrets, writing
+from pipeline.paths import RAW, root
+from pipeline.stage import run
 
 OFFICIAL_PLACES = ("https://www.robots.ox.ac.uk/~vgg/data/pets/data/", "https://thor.robots.ox.ac.uk/~vgg/data/pets/")
 TIMEOUT = (10, 60)  # seconds: to connect, to wait for the next bytes

@@ -17,25 +17,19 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from pipeline import figures, metrics
-from pipeline.checkpoint import load_checkpoint, prune_states
-from pipeline.dataset import Dataset, load_dataset
+from pipeline.data.dataset import Dataset, load_dataset
+from pipeline.errors import writing
+from pipeline.evaluation import figures, metrics
+from pipeline.inputs import content_md5
+from pipeline.outputs import write_metrics
 from pipeline.params import Evaluate, load_params
+from pipeline.paths import MODELS, PLOTS, PREPARED
 from pipeline.predict import DOG_FROM, dog_probabilities, predict_masks
-from pipeline.stage import (
-    CLASSES,
-    MODELS,
-    PLOTS,
-    PREPARED,
-    SPECIES,
-    content_md5,
-    run,
-    task_argument,
-    write_metrics,
-    writing,
-)
+from pipeline.stage import run, task_argument
+from pipeline.tasks import CLASSES, SPECIES
 from pipeline.tracking.lineage import Training, stored_history
 from pipeline.tracking.record import record_evaluation
+from pipeline.training.checkpoint import load_checkpoint, prune_states
 
 BATCH = 64  # pictures predicted at once; the result does not depend on it
 

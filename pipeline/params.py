@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 
 PARAMS_FILE = Path("params.yaml")
 

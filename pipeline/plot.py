@@ -12,8 +12,12 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pipeline.errors import writing
+from pipeline.outputs import write_metrics
 from pipeline.params import load_params
-from pipeline.stage import HISTORY, PLOTS, TASKS, run, write_metrics, writing
+from pipeline.paths import HISTORY, PLOTS
+from pipeline.stage import run
+from pipeline.tasks import TASKS
 
 
 def summarize(history: pd.DataFrame, patience: int) -> dict[str, float | int | None]:

@@ -22,10 +22,13 @@ import numpy as np
 from joblib import cpu_count
 from PIL import Image
 
-from pipeline.checkpoint import load_checkpoint
-from pipeline.figures import overlay
-from pipeline.pictures import FORMATS, MAX_FILE_BYTES, Unreadable, decode, size_of, square
-from pipeline.stage import CLASSES, MODELS, SPECIES, TASKS, InputError, program, writing
+from pipeline.data.pictures import FORMATS, MAX_FILE_BYTES, Unreadable, decode, size_of, square
+from pipeline.errors import InputError, writing
+from pipeline.evaluation.figures import overlay
+from pipeline.paths import MODELS
+from pipeline.stage import program
+from pipeline.tasks import CLASSES, SPECIES, TASKS
+from pipeline.training.checkpoint import load_checkpoint
 
 BATCH = 16  # files read, and predicted, at once
 DOG_FROM = 0.5  # a picture is called a dog from this probability on

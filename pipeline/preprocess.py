@@ -26,10 +26,13 @@ import pandas as pd
 from joblib import cpu_count
 from tqdm import tqdm
 
-from pipeline.archives import Stems, Trimaps, read_lists, read_pictures, read_trimaps
+from pipeline.data.archives import Stems, Trimaps, read_lists, read_pictures, read_trimaps
+from pipeline.data.pictures import Reject, Sample, prepare
+from pipeline.errors import InputError, writing
+from pipeline.outputs import write_metrics
 from pipeline.params import Preprocess, load_params
-from pipeline.pictures import Reject, Sample, prepare
-from pipeline.stage import PREPARED, RAW, InputError, run, task_argument, write_metrics, writing
+from pipeline.paths import PREPARED, RAW
+from pipeline.stage import run, task_argument
 
 SPLITS = pd.CategoricalDtype(["train", "validation", "test", "duplicate"])  # a picture is measured on in the later one
 

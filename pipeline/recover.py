@@ -21,8 +21,9 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from dvc.utils.strictyaml import load
 from voluptuous import Invalid
 
-from pipeline.stage import InputError, program
-from pipeline.tracking.revisions import LOCK, git
+from pipeline.errors import InputError
+from pipeline.revisions import LOCK, git
+from pipeline.stage import program
 
 
 def recover() -> None:

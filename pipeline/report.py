@@ -16,10 +16,12 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from pipeline.differences import NOTHING, metrics_table, overrides, params_table, pictures, stages_table
-from pipeline.stage import TASKS, InputError, program
+from pipeline.errors import InputError
+from pipeline.revisions import Revision, git, is_unedited, revisions
+from pipeline.stage import program
+from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import training_in_lock
 from pipeline.tracking.registry import CHAMPION, outlook, versions_of
-from pipeline.tracking.revisions import Revision, git, is_unedited, revisions
 from pipeline.tracking.search import find_training
 from pipeline.tracking.store import StoreError, store_faults
 

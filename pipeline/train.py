@@ -25,17 +25,20 @@ import tensorflow as tf
 from filelock import FileLock
 from joblib import cpu_count
 
-from pipeline.checkpoint import TrainingState, done_history, history_csv, prune_states, save_checkpoint
-from pipeline.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
-from pipeline.devices import device, keras_policy, strategy
+from pipeline.data.dataset import Dataset, load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.errors import writing
+from pipeline.inputs import content_md5
 from pipeline.models import ARCHITECTURES
 from pipeline.params import Train, load_params
-from pipeline.stage import HISTORY, MODELS, PATIENCE, PREPARED, content_md5, root, run, task_argument, writing
+from pipeline.paths import HISTORY, MODELS, PREPARED, root
+from pipeline.revisions import is_up_to_date
+from pipeline.stage import LOCK_TIMEOUT, run, task_argument
 from pipeline.tracking.lineage import Training, stored_history
-from pipeline.tracking.revisions import is_up_to_date
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.tracked import TrackedRun
-from pipeline.twin import is_augmented, objective, training_twin
+from pipeline.training.checkpoint import TrainingState, done_history, history_csv, prune_states, save_checkpoint
+from pipeline.training.devices import device, keras_policy, strategy
+from pipeline.training.twin import is_augmented, objective, training_twin
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -112,7 +115,7 @@ def train(task: str) -> None:
     state = TrainingState(state_path(task, params, data_md5), params.epochs)
     lock = state.path.with_suffix(".lock")
     training = Training(task, params.model_dump() | {"image_size": data.image_size}, data_md5)
-    with FileLock(lock, timeout=PATIENCE):  # two experiments in folders of their own may be the same training
+    with FileLock(lock, timeout=LOCK_TIMEOUT):  # two experiments in folders of their own may be the same training
         prune_states(task, stored_history(task))
         if is_forced(task, state):
             state.path.unlink()

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from tests.expressions import fill_in, holds, statuses
-from tests.project import REPOSITORY, environment, run_in
+from tests.helpers.project import REPOSITORY, environment, run_in
 
 SHELLS = {None: ("bash", "-e"), "bash": ("bash", "--noprofile", "--norc", "-eo", "pipefail")}  # as GitHub starts them
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.stage import TASKS
-from tests.project import FROM_OUTSIDE, commit_all, make_repository, run_in, tiny, write_params, write_prepared
-from tests.serverfixtures import mlflow_server, postgres, server, sshd, store  # noqa: F401
+from pipeline.tasks import TASKS
+from tests.helpers.project import FROM_OUTSIDE, commit_all, make_repository, run_in, tiny, write_params, write_prepared
+from tests.helpers.serverfixtures import mlflow_server, postgres, server, sshd, store  # noqa: F401
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

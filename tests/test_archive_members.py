@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import Stems, read_lists, read_pictures
-from tests.handmade import TEST, annotations_error, images, pictures_error, trimaps_of, with_members
+from pipeline.data.archives import Stems, read_lists, read_pictures
+from tests.helpers.handmade import TEST, annotations_error, images, pictures_error, trimaps_of, with_members
+from tests.helpers.petsbuilder import write_tar
 from tests.hostile.files import entry, gzipped_zeros, patched, record, size_field
-from tests.petsbuilder import write_tar
 
 
 @pytest.fixture(autouse=True)

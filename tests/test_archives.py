@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
-from pipeline.stage import InputError
-from tests.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error, trimaps_of
+from pipeline.data.archives import Stems, read_lists, read_pictures, read_trimaps
+from pipeline.errors import InputError
+from tests.helpers.handmade import TEST, TRAINVAL, annotations, annotations_error, images, pictures_error, trimaps_of
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline.augment import augment, maps, random_maps
+from pipeline.data.augment import augment, maps, random_maps
 from pipeline.models import ROTATION, ZOOM
 
 SIZE = 61

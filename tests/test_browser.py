@@ -11,8 +11,9 @@ from mlflow.entities import Run
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from pipeline.stage import TASKS, content_md5
-from tests.servers import free_port, is_open, kill, program, start
+from pipeline.inputs import content_md5
+from pipeline.tasks import TASKS
+from tests.helpers.servers import free_port, is_open, kill, program, start
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = {"width": 3200, "height": 1500}  # what does not fit is not in the page

@@ -9,10 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from pipeline.errors import InputError
+from pipeline.inputs import content_md5
 from pipeline.models import mini_xception
-from pipeline.stage import InputError, content_md5
-from tests.project import REPOSITORY
+from pipeline.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from tests.helpers.project import REPOSITORY
 
 
 def new_model() -> keras.Model:

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from pipeline.stage import TASKS, InputError
+from pipeline.errors import InputError
+from pipeline.tasks import TASKS
 from pipeline.tracking.compare import compare
 from pipeline.tracking.search import search
 from pipeline.tracking.show import show
 from pipeline.tracking.sync import sync
-from tests.project import clone_of, finished_runs, run_in
-from tests.training import record_one
+from tests.helpers.project import clone_of, finished_runs, run_in
+from tests.helpers.training import record_one
 
 TRACKING = ("python", "-m", "pipeline.tracking")
 COMMAND = "python -m pipeline.tracking sync"

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.archives import Stems, read_pictures
-from tests.handmade import images, pictures_error
-from tests.petsbuilder import write_tar
+from pipeline.data.archives import Stems, read_pictures
+from tests.helpers.handmade import images, pictures_error
+from tests.helpers.petsbuilder import write_tar
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import psutil
 import pytest
 import tensorflow as tf
 
-from pipeline.dataset import Dataset, PackedArray, load_dataset, ordered_batches, steps_per_epoch, training_batches
-from pipeline.stage import InputError
+from pipeline.data.dataset import Dataset, PackedArray, load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.errors import InputError
 
 SIZE = 4
 SPLITS = ["test", "train", "train", "duplicate", "validation", "train", "train", "train", "test", "train"] * 2

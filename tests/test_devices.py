@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import devices
-from pipeline.stage import InputError
-from tests.project import REPOSITORY, run_in, start_stage, tiny, write_params, write_prepared
+from pipeline.errors import InputError
+from pipeline.training import devices
+from tests.helpers.project import REPOSITORY, run_in, start_stage, tiny, write_params, write_prepared
 
 PROCESSORS = {
     "flags\t\t: fpu avx512f avx512_bf16 avx512_vbmi": "mixed_bfloat16",

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from pipeline.differences import Metric, metrics_table, overrides, params_table, pictures, stages_table, verdict
-from pipeline.stage import content_md5
-from pipeline.tracking.revisions import Revision
-from tests.project import commit_all, run_in
+from pipeline.inputs import content_md5
+from pipeline.revisions import Revision
+from tests.helpers.project import commit_all, run_in
 
 ARCHIVES = {"download": {"outs": [{"path": "data/raw/images.tar.gz", "md5": "a"}]}}
 

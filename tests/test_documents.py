@@ -10,11 +10,11 @@ import pytest
 from filelock import FileLock
 
 from pipeline import stage
-from pipeline.checkpoint import load_checkpoint
-from pipeline.stage import MODELS
+from pipeline.paths import MODELS
 from pipeline.train import train
-from tests.disks import small_disk
-from tests.project import REPOSITORY, start_stage, tiny, write_params
+from pipeline.training.checkpoint import load_checkpoint
+from tests.helpers.disks import small_disk
+from tests.helpers.project import REPOSITORY, start_stage, tiny, write_params
 from tests.test_full_disk import line_of
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image, UnidentifiedImageError
 
-from pipeline import embedded
+from pipeline.data import embedded
 
 PER_BREED = 6
 CATS = {"Abyssinian", "Bengal", "Birman", "British_Shorthair", "Egyptian_Mau"}
@@ -56,7 +56,7 @@ def _open(content: bytes) -> Image.Image:
 
 
 def test_another_process_hash_seed_time_zone_and_umask_give_the_same_bytes(folder, tmp_path):
-    code = "import sys, pathlib, pipeline.embedded as e; e.draw(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
+    code = "import sys, pathlib, pipeline.data.embedded as e; e.draw(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
     subprocess.run(
         [sys.executable, "-c", code, tmp_path, str(PER_BREED)],
         env=os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},

@@ -13,7 +13,7 @@ from keras import layers
 from PIL import Image
 
 from pipeline import evaluate as stage
-from pipeline.dataset import Dataset
+from pipeline.data.dataset import Dataset
 from pipeline.evaluate import evaluate_labels, evaluate_masks
 from pipeline.params import Evaluate
 

@@ -9,18 +9,19 @@ import pytest
 
 from pipeline import stage as stages
 from pipeline.evaluate import evaluate
+from pipeline.inputs import content_md5
+from pipeline.paths import METRICS, MODELS, PLOTS, PREPARED
 from pipeline.plot import plot
 from pipeline.predict import predict
 from pipeline.preprocess import preprocess
-from pipeline.stage import METRICS, MODELS, PLOTS, PREPARED, content_md5
 from pipeline.tracking.sync import sync
 from pipeline.train import train
-from tests.colourmodels import write_classifier, write_segmenter
-from tests.disks import make_room, small_disk
-from tests.petsbuilder import write_dataset
-from tests.project import clone_of, run_in
+from tests.helpers.colourmodels import write_classifier, write_segmenter
+from tests.helpers.disks import make_room, small_disk
+from tests.helpers.petsbuilder import write_dataset
+from tests.helpers.project import clone_of, run_in
+from tests.helpers.training import lock_outputs, logged, only_run
 from tests.test_resume import epochs_trained
-from tests.training import lock_outputs, logged, only_run
 
 FULL = "No space left on device; make room and run again, nothing is lost"
 

@@ -15,8 +15,8 @@ import keras
 import numpy as np
 import pytest
 
-from pipeline.checkpoint import load_checkpoint
-from pipeline.stage import InputError
+from pipeline.errors import InputError
+from pipeline.training.checkpoint import load_checkpoint
 
 Change = Callable[[dict[str, bytes]], object]
 

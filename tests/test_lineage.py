@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.revisions import work_tree
 from pipeline.tracking.lineage import origin_tags, training_in_lock
-from pipeline.tracking.revisions import work_tree
 
 ACTIONS = {
     "CI": "true",

@@ -16,11 +16,12 @@ import pytest
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from pipeline.stage import CLASSES, InputError
+from pipeline.errors import InputError
+from pipeline.tasks import CLASSES
 from pipeline.tracking.serving import log_model
-from tests.colourmodels import RED, write_classifier, write_segmenter
-from tests.petsbuilder import encode
-from tests.project import REPOSITORY
+from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
+from tests.helpers.petsbuilder import encode
+from tests.helpers.project import REPOSITORY
 from tests.test_dvc import local_imports
 
 LOADER = REPOSITORY / "pipeline/tracking/loader.py"

@@ -8,10 +8,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.stage import content_md5
-from tests.project import REPOSITORY, environment, write_params
-from tests.servers import MlflowServer
-from tests.training import logged, runs
+from pipeline.inputs import content_md5
+from tests.helpers.project import REPOSITORY, environment, write_params
+from tests.helpers.servers import MlflowServer
+from tests.helpers.training import logged, runs
 
 EPOCHS = 3
 # Real trainings of the real module, but of a model of a few parameters, in folders of their own, as DVC starts them.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import metrics
+from pipeline.evaluation import metrics
 
 nan = np.nan
 quickly = settings(max_examples=50, deadline=None, derandomize=True)

@@ -11,9 +11,9 @@ import pytest
 from pipeline.evaluate import evaluate
 from pipeline.tracking.sync import sync
 from pipeline.train import train
-from tests.project import start_stage, tiny, write_params
-from tests.servers import MlflowServer
-from tests.training import lock_outputs, logged, only_run
+from tests.helpers.project import start_stage, tiny, write_params
+from tests.helpers.servers import MlflowServer
+from tests.helpers.training import lock_outputs, logged, only_run
 
 EPOCHS = 12
 

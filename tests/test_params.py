@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from pipeline.errors import InputError
 from pipeline.params import load_params
-from pipeline.stage import InputError
-from tests.project import REPOSITORY
+from tests.helpers.project import REPOSITORY
 
 COMMITTED = REPOSITORY / "params.yaml"
 KEYS = [f"{section}.{key}" for section, keys in yaml.safe_load(COMMITTED.read_text()).items() for key in keys]

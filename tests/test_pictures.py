@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.pictures import Reject, Sample, decode, prepare, size_of, square
-from pipeline.stage import InputError
+from pipeline.data.pictures import Reject, Sample, decode, prepare, size_of, square
+from pipeline.errors import InputError
+from tests.helpers.petsbuilder import encode, trimap
 from tests.hostile.files import declaring, jpeg_of_scans
-from tests.petsbuilder import encode, trimap
 
 SIZE = 16  # pixels
 ORANGE = (240, 120, 0)

@@ -12,9 +12,9 @@ import yaml
 from dvc.repo import Repo
 from mlflow.entities import Run
 
-from pipeline.stage import TASKS
+from pipeline.tasks import TASKS
 from pipeline.tracking.sync import sync
-from tests.project import REPOSITORY, finished_runs, run_in
+from tests.helpers.project import REPOSITORY, finished_runs, run_in
 
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]

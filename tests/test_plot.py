@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.plot import plot, summarize
-from tests.project import REPOSITORY
+from tests.helpers.project import REPOSITORY
 
 
 def history(val_loss: list[float], loss: list[float] | None = None) -> pd.DataFrame:

@@ -13,14 +13,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.archives import Stems, read_pictures
-from pipeline.checkpoint import load_checkpoint
-from pipeline.figures import COLOURS
-from pipeline.pictures import size_of
+from pipeline.data.archives import Stems, read_pictures
+from pipeline.data.pictures import size_of
+from pipeline.evaluation.figures import COLOURS
 from pipeline.predict import areas, classify, input_of, main, overlay_names, predict_masks, reading, segment
-from tests.colourmodels import RED, write_classifier, write_segmenter
-from tests.petsbuilder import encode
-from tests.project import run_in
+from pipeline.training.checkpoint import load_checkpoint
+from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
+from tests.helpers.petsbuilder import encode
+from tests.helpers.project import run_in
 
 FOREGROUND, BACKGROUND, CONTOUR = ((red, 60, 90) for red in RED)
 

@@ -8,9 +8,21 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
-from pipeline.stage import TASKS, InputError
-from tests.petsbuilder import CATS, DOGS, TEST, TRAINVAL, colour, encode, mask_class, picture, trimap, write_dataset
+from pipeline.tasks import TASKS
+from tests.helpers.petsbuilder import (
+    CATS,
+    DOGS,
+    TEST,
+    TRAINVAL,
+    colour,
+    encode,
+    mask_class,
+    picture,
+    trimap,
+    write_dataset,
+)
 
 
 @pytest.fixture(autouse=True)

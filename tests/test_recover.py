@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.errors import InputError
 from pipeline.recover import recover
-from pipeline.stage import InputError
-from tests.project import commit_all, run_in
+from tests.helpers.project import commit_all, run_in
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.stage import TASKS, InputError
+from pipeline.errors import InputError
+from pipeline.tasks import TASKS
 from pipeline.tracking.registry import WAITS, champion_of, mend, outlook, promote, versions_of
-from tests.training import record_one
+from tests.helpers.training import record_one
 
 
 def champion(task: str = "classifier") -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.stage import TASKS, content_md5
+from pipeline.inputs import content_md5
+from pipeline.tasks import TASKS
 from pipeline.tracking.sync import sync
-from tests.project import commit_all, finished_runs, run_in
+from tests.helpers.project import commit_all, finished_runs, run_in
 
 Clone = Callable[[Path], Path]
 

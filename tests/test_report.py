@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pipeline.report import main, report, show, summary
-from pipeline.tracking.revisions import Revision
-from tests.project import clone_of, commit_all, run_in
+from pipeline.revisions import Revision
+from tests.helpers.project import clone_of, commit_all, run_in
 from tests.test_pipeline import set_param
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.stage import content_md5
+from pipeline.inputs import content_md5
 from pipeline.train import train
-from tests.project import start_stage, tiny, write_params
-from tests.training import logged, only_run, train_until
+from tests.helpers.project import start_stage, tiny, write_params
+from tests.helpers.training import logged, only_run, train_until
 
 
 def outputs() -> tuple[str, str]:

@@ -12,15 +12,16 @@ import pytest
 from filelock import Timeout
 from mlflow.entities import LoggedModelOutput
 
+from pipeline.errors import InputError
 from pipeline.evaluate import evaluate
-from pipeline.stage import InputError, content_md5
+from pipeline.inputs import content_md5
 from pipeline.tracking.lineage import Training
 from pipeline.tracking.runs import open_run
 from pipeline.tracking.store import connect
 from pipeline.tracking.tracked import TrackedRun
 from pipeline.train import train
-from tests.project import start_stage, tiny, write_params
-from tests.training import interrupt, logged, only_run, runs, train_until
+from tests.helpers.project import start_stage, tiny, write_params
+from tests.helpers.training import interrupt, logged, only_run, runs, train_until
 
 OUTPUTS = ("data_md5", "model_md5", "history_md5")
 SOME_TRAINING = Training("classifier", {"architecture": "residual", "epochs": 3}, "md5")

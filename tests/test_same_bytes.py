@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.project import clone_of, commit_all, run_in
+from tests.helpers.project import clone_of, commit_all, run_in
 
 TAMPERED = "data/metrics/classifier.json"
 

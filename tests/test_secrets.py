@@ -10,16 +10,16 @@ from threading import Thread
 import pytest
 
 from pipeline.download import download
+from pipeline.errors import InputError, without_secrets
 from pipeline.evaluate import evaluate
-from pipeline.stage import InputError, without_secrets
 from pipeline.tracking.compare import compare
 from pipeline.tracking.show import show
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.train import train
-from tests.project import clone_of, run_in, write_params
-from tests.servers import MlflowServer, program
-from tests.training import lock_outputs
+from tests.helpers.project import clone_of, run_in, write_params
+from tests.helpers.servers import MlflowServer, program
+from tests.helpers.training import lock_outputs
 
 SECRET = "hunter" + 9 * "2"  # this file does not hold it
 

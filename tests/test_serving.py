@@ -13,13 +13,13 @@ import pytest
 import requests
 from PIL import Image
 
-from pipeline.archives import Stems, read_pictures
-from pipeline.checkpoint import load_checkpoint
-from pipeline.pictures import size_of
+from pipeline.data.archives import Stems, read_pictures
+from pipeline.data.pictures import size_of
 from pipeline.predict import classify, input_of, predict_masks, segment
-from pipeline.stage import CLASSES
-from tests.petsbuilder import encode
-from tests.servers import free_port, kill, start
+from pipeline.tasks import CLASSES
+from pipeline.training.checkpoint import load_checkpoint
+from tests.helpers.petsbuilder import encode
+from tests.helpers.servers import free_port, kill, start
 
 NO_PICTURE = "not a readable picture: cannot identify image file; allowed: JPEG, PNG, GIF, BMP"
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import stage
-from pipeline.stage import root, write_metrics
-from tests.project import REPOSITORY, environment
+from pipeline.outputs import write_metrics
+from pipeline.paths import root
+from tests.helpers.project import REPOSITORY, environment
 
 WAIT = "import time; print('at work', flush=True); time.sleep(60)"
 

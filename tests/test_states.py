@@ -8,13 +8,13 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from pipeline import checkpoint
 from pipeline.evaluate import evaluate
 from pipeline.tracking.lineage import stored_history
 from pipeline.train import train
-from tests.project import run_in, tiny, write_params
+from pipeline.training import checkpoint
+from tests.helpers.project import run_in, tiny, write_params
+from tests.helpers.training import interrupt, only_run, train_until
 from tests.test_resume import epochs_trained, outputs, states
-from tests.training import interrupt, only_run, train_until
 
 
 def store_in_dvc(folder: Path) -> None:

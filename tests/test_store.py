@@ -10,11 +10,11 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 from pipeline.tracking.store import connect
 from pipeline.train import train
-from tests.project import REPOSITORY, environment
-from tests.training import only_run, record_one
+from tests.helpers.project import REPOSITORY, environment
+from tests.helpers.training import only_run, record_one
 
 
 def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

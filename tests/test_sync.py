@@ -12,12 +12,13 @@ import pytest
 import yaml
 from mlflow.entities import ViewType
 
+from pipeline.errors import InputError
 from pipeline.evaluate import evaluate
-from pipeline.stage import TASKS, InputError
-from pipeline.tracking.revisions import all_commits, experiments, git, is_unedited, work_tree
+from pipeline.revisions import all_commits, experiments, git, is_unedited, work_tree
+from pipeline.tasks import TASKS
 from pipeline.tracking.search import search
 from pipeline.tracking.sync import sync
-from tests.project import clone_of, finished_runs, run_in
+from tests.helpers.project import clone_of, finished_runs, run_in
 
 FORCED = ("dvc", "repro", "--force", "--single-item", "train_classifier")
 

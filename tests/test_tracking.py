@@ -7,15 +7,16 @@ import mlflow
 import pandas as pd
 import pytest
 
-from pipeline.devices import device
 from pipeline.evaluate import evaluate
+from pipeline.inputs import content_md5
 from pipeline.params import load_params
-from pipeline.stage import TASKS, content_md5
+from pipeline.tasks import TASKS
 from pipeline.tracking.search import search
 from pipeline.train import train
-from tests.petsbuilder import picture
-from tests.project import commit_all, run_in, tiny, write_params
-from tests.training import contradict_training, lock_outputs, logged, only_run, runs
+from pipeline.training.devices import device
+from tests.helpers.petsbuilder import picture
+from tests.helpers.project import commit_all, run_in, tiny, write_params
+from tests.helpers.training import contradict_training, lock_outputs, logged, only_run, runs
 
 
 def history_and_checkpoint(task: str) -> dict[Path, bytes]:

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.dataset import load_dataset
-from pipeline.stage import TASKS, content_md5, run
+from pipeline.data.dataset import load_dataset
+from pipeline.inputs import content_md5
+from pipeline.stage import run
+from pipeline.tasks import TASKS
 from pipeline.train import train
-from tests.project import tiny, write_params
-from tests.training import contradict_training, only_run, train_until
+from tests.helpers.project import tiny, write_params
+from tests.helpers.training import contradict_training, only_run, train_until
 
 
 def checkpoint_md5(task: str) -> str:

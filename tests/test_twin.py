@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from pipeline.models import ARCHITECTURES
-from pipeline.twin import FusedBatchNormalization, TurnedConvolution, is_augmented, training_twin
+from pipeline.training.twin import FusedBatchNormalization, TurnedConvolution, is_augmented, training_twin
 
 SMALL = {"encoder_decoder": 16, "mini_xception": 32, "naive": 78, "residual": 32}  # pixels; quick to run
 AUGMENTED = {"mini_xception", "naive"}

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.errors import InputError
 from pipeline.evaluate import evaluate
 from pipeline.predict import predict
-from pipeline.stage import InputError
 from pipeline.train import train
-from tests.colourmodels import write_segmenter
-from tests.petsbuilder import picture
-from tests.training import only_run, train_until
+from tests.helpers.colourmodels import write_segmenter
+from tests.helpers.petsbuilder import picture
+from tests.helpers.training import only_run, train_until
 
 FOUND: list[str] = []  # the classes and functions that pickles named since the list was emptied
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.actions import GitHub, Job, workflow_text
 from tests.expressions import evaluate, fill_in, holds
-from tests.pullrequests import Project, make_project
+from tests.helpers.pullrequests import Project, make_project
 
 
 @pytest.fixture

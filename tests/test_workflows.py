@@ -9,11 +9,11 @@ import mlflow
 import pytest
 import yaml
 
-from pipeline.stage import TASKS
+from pipeline.tasks import TASKS
 from pipeline.tracking.registry import WAITS
 from tests.actions import GitHub, Job
-from tests.project import run_in
-from tests.pullrequests import MODEL, Project, make_project, promote, report_of
+from tests.helpers.project import run_in
+from tests.helpers.pullrequests import MODEL, Project, make_project, promote, report_of
 from tests.test_pipeline import stages_run
 from tests.test_report import rows, section
 

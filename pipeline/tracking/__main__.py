@@ -9,10 +9,10 @@ python -m pipeline.tracking promote MODEL_OR_RUN
 import argparse
 from pathlib import Path
 
+from pipeline.revisions import all_commits
 from pipeline.stage import program
 from pipeline.tracking import registry
 from pipeline.tracking.compare import compare
-from pipeline.tracking.revisions import all_commits
 from pipeline.tracking.search import named_runs
 from pipeline.tracking.show import show
 from pipeline.tracking.store import store_faults, store_lock

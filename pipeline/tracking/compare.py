@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 from mlflow.entities import Run
 
-from pipeline.stage import TASKS, InputError
+from pipeline.errors import InputError
+from pipeline.tasks import TASKS
 from pipeline.tracking.registry import champion_of
 from pipeline.tracking.search import named_runs, search
 

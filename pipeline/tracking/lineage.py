@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pipeline.inputs import content_md5
 from pipeline.params import Params
-from pipeline.stage import HISTORY, METRICS, MODELS, PLOTS, PREPARED, content_md5
-from pipeline.tracking.revisions import Revision, is_unedited, stored_outputs
+from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED
+from pipeline.revisions import Revision, is_unedited, stored_outputs
 
 GIT_COMMIT = "mlflow.source.git.commit"
 ACTIONS = ("GITHUB_SERVER_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_SHA", "GITHUB_EVENT_PATH")

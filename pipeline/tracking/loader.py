@@ -14,10 +14,10 @@ import pandas as pd
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from pipeline.checkpoint import load_checkpoint
-from pipeline.pictures import size_of
+from pipeline.data.pictures import size_of
+from pipeline.errors import InputError
 from pipeline.predict import areas, classify, input_of, reading, segment
-from pipeline.stage import InputError
+from pipeline.training.checkpoint import load_checkpoint
 
 
 class PictureModel:

@@ -7,10 +7,10 @@ from pathlib import Path
 import mlflow
 from mlflow.entities import Run
 
-from pipeline.stage import METRICS, PLOTS, root
+from pipeline.paths import METRICS, PLOTS, root
+from pipeline.revisions import work_tree
 from pipeline.tracking.lineage import Training, evaluation_in_files, restored_tags, training_in_lock
 from pipeline.tracking.registry import register
-from pipeline.tracking.revisions import work_tree
 from pipeline.tracking.runs import resume_run, start_run
 from pipeline.tracking.search import drop_repeat, find_training, model_of, search, settle_training
 from pipeline.tracking.store import StoreError, connect, store_faults, store_lock

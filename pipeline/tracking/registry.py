@@ -7,7 +7,7 @@ from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 from pipeline.tracking.search import NoModel, model_of, search
 
 CHAMPION = "champion"

@@ -10,9 +10,10 @@ from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Dataset, DatasetInput, InputTag, Param
 from mlflow.tracking.context.registry import resolve_tags
 
-from pipeline.stage import PREPARED, TASKS, root
+from pipeline.paths import PREPARED, root
+from pipeline.revisions import uncommitted
+from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import GIT_COMMIT, Training, origin_tags
-from pipeline.tracking.revisions import uncommitted
 from pipeline.tracking.search import search
 from pipeline.tracking.store import connect, store_faults, store_lock
 from pipeline.tracking.tracked import TrackedRun, local_file

@@ -7,9 +7,11 @@ import mlflow
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from pipeline.stage import TASKS, InputError, content_md5
+from pipeline.errors import InputError
+from pipeline.inputs import content_md5
+from pipeline.revisions import Revision, revision
+from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Training, evaluation_in_lock, training_in_lock
-from pipeline.tracking.revisions import Revision, revision
 from pipeline.tracking.serving import MODEL
 from pipeline.tracking.store import StoreError, connect, store_uri
 

@@ -16,7 +16,7 @@ from mlflow.types import ColSpec, Schema
 from PIL import Image
 
 import pipeline
-from pipeline.stage import CLASSES
+from pipeline.tasks import CLASSES
 
 MODEL = "model"  # the name of every checkpoint in its run
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP

@@ -2,10 +2,10 @@
 
 from mlflow.entities import Run
 
-from pipeline.stage import TASKS
+from pipeline.revisions import all_commits, revisions
+from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import GIT_COMMIT, files, training_in_lock
 from pipeline.tracking.registry import CHAMPION, champion_of, versions_of
-from pipeline.tracking.revisions import all_commits, revisions
 from pipeline.tracking.search import named_runs
 
 ORIGIN = ("origin", "restored_from", "dvc_experiment", "ci_commit", "ci_pull_request", "ci_run", "device", "repeats")

@@ -13,7 +13,8 @@ from requests import RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.stage import InputError, root
+from pipeline.errors import InputError
+from pipeline.paths import root
 
 # It logs a fault of the database with a traceback, then raises it: `store_faults` makes one line of that.
 logging.getLogger("mlflow.store.db.utils").addFilter(lambda entry: entry.levelno < logging.ERROR)

@@ -6,11 +6,14 @@ from tempfile import TemporaryDirectory
 
 from dvc.api import DVCFileSystem
 
-from pipeline.stage import PREPARED, TASKS, InputError, content_md5
+from pipeline.errors import InputError
+from pipeline.inputs import content_md5
+from pipeline.paths import PREPARED
+from pipeline.revisions import Revision, revisions
+from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Training, evaluation_in_lock, files, restored_tags, training_in_lock
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
-from pipeline.tracking.revisions import Revision, revisions
 from pipeline.tracking.runs import close_dead_runs
 from pipeline.tracking.search import NoModel
 from pipeline.tracking.store import store_faults, store_lock

@@ -12,7 +12,7 @@ import pandas as pd
 from filelock import FileLock
 from mlflow.entities import Metric
 
-from pipeline.stage import HISTORY, MODELS, root
+from pipeline.paths import HISTORY, MODELS, root
 from pipeline.tracking.lineage import Training
 from pipeline.tracking.search import drop_repeat, models_of, settle_training
 from pipeline.tracking.serving import log_model

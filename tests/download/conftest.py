@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import download as stage
 from tests.download.server import ARCHIVES, Server
-from tests.project import REPOSITORY
+from tests.helpers.project import REPOSITORY
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.download import download
-from pipeline.stage import InputError
-from tests.project import REPOSITORY
+from pipeline.errors import InputError
+from tests.helpers.project import REPOSITORY
 
 HALF = 150_000  # bytes; the second half starts like a web page, which it is not
 IMAGES = b"\x1f\x8b" + random.Random(1).randbytes(HALF - 2) + b"<" + random.Random(2).randbytes(HALF - 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import embedded
+from pipeline.data import embedded
 from pipeline.download import download
 from tests.download.server import (
     ARCHIVES,

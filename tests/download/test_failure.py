@@ -12,8 +12,7 @@ import pytest
 
 from pipeline import download as stage
 from pipeline.download import download
-from pipeline.stage import InputError
-from tests.disks import small_disk
+from pipeline.errors import InputError
 from tests.download.server import (
     ARCHIVES,
     HALF,
@@ -32,6 +31,7 @@ from tests.download.server import (
     status,
     untold_length,
 )
+from tests.helpers.disks import small_disk
 
 
 def test_no_network(official):

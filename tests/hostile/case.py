@@ -10,10 +10,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from pipeline.errors import InputError
+from pipeline.paths import METRICS, PREPARED, RAW
 from pipeline.preprocess import preprocess
-from pipeline.stage import METRICS, PREPARED, RAW, TASKS, InputError
+from pipeline.tasks import TASKS
+from tests.helpers.petsbuilder import IDS, picture, trimap, write_dataset
 from tests.hostile.files import entry, tar
-from tests.petsbuilder import IDS, picture, trimap, write_dataset
 
 TRAINVAL = [f"{breed}_{number}" for breed in IDS for number in (1, 2, 3)]
 TEST = [f"{breed}_{number}" for breed in IDS for number in (101, 102)]

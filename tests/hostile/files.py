@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from tests.petsbuilder import encode
+from tests.helpers.petsbuilder import encode
 
 FIELDS = {  # of a tar header: where they begin, how long they are
     "name": (0, 100),

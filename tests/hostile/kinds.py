@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.helpers.petsbuilder import encode
 from tests.hostile.case import ANNOTATIONS, FILES, IMAGES, OUTSIDE, TEST, TRAINVAL, Case, case, listing
 from tests.hostile.files import FIELDS, PICTURES, declaring, entry, gzipped_zeros, patched, record, size_field, tiny
-from tests.petsbuilder import encode
 
 A_STEM = TEST[0]
 A_PICTURE, A_TRIMAP = f"images/{A_STEM}.jpg", f"annotations/trimaps/{A_STEM}.png"

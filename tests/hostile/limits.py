@@ -7,10 +7,10 @@ from itertools import islice, product
 import numpy as np
 from PIL import Image
 
-from pipeline.pictures import MAX_FILE_BYTES, MAX_PIXELS, MAX_SCANS
+from pipeline.data.pictures import MAX_FILE_BYTES, MAX_PIXELS, MAX_SCANS
+from tests.helpers.petsbuilder import encode
 from tests.hostile.case import TEST, TRAINVAL, Case, case, listing
 from tests.hostile.files import entry, jpeg_of_scans, jpeg_of_segments, run_length_bmp
-from tests.petsbuilder import encode
 
 SIDE = int(MAX_PIXELS**0.5)
 SIZE = (SIDE, SIDE)

@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock, Timeout
 
-from pipeline.stage import InputError, root, writing
+from pipeline.errors import InputError, writing
+from pipeline.paths import root
 
 MEMBERS = ["config.json", "metadata.json", "model.weights.h5"]  # of a .keras file
 STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB

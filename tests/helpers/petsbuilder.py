@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from PIL import Image
 
-from tests.project import REPOSITORY
+from tests.helpers.project import REPOSITORY
 
 IDS = {"Abyssinian": "1 1 1", "american_bulldog": "2 2 1"}  # the last three columns of the lists
 CATS = [f"Abyssinian_{number}" for number in range(1, 11)]

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from keras import layers
 
-from pipeline.checkpoint import save_checkpoint
-from pipeline.stage import content_md5
+from pipeline.inputs import content_md5
 from pipeline.tracking.lineage import Training, evaluation_in_files
 from pipeline.tracking.record import record
 from pipeline.tracking.search import find_training, search
 from pipeline.train import train
+from pipeline.training.checkpoint import save_checkpoint
 
 
 def contradict_training(folder: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 
 MAX_FILE_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
 MAX_PIXELS = 25_000_000  # of one picture: a file of some bytes can declare far more

@@ -6,7 +6,7 @@ from pathlib import Path
 import mlflow
 
 from tests.actions import GitHub, Job
-from tests.project import commit_all, make_repository, run_in
+from tests.helpers.project import commit_all, make_repository, run_in
 from tests.test_pipeline import set_param
 
 MODEL = "pets-classifier"

@@ -19,7 +19,7 @@ from dvc.repo import Repo
 from dvc.stage import Stage
 from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 
 T = TypeVar("T")
 LOCK = "dvc.lock"

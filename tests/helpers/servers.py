@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import requests
 
-from tests.project import environment
+from tests.helpers.project import environment
 
 STARTING = 60  # seconds that a server may take
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from pipeline.stage import InputError
+from pipeline.errors import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
 # Limits that a user may set for oneDNN.

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from isal import igzip, isal_zlib  # gzip and zlib by another hand: preprocess is 6 % faster
 
-from pipeline.pictures import MAX_FILE_BYTES
-from pipeline.stage import InputError
+from pipeline.data.pictures import MAX_FILE_BYTES
+from pipeline.errors import InputError
 
 LISTS = {"annotations/trainval.txt": "trainval", "annotations/test.txt": "test"}
 COLUMNS = {"stem": "str", "species": pd.CategoricalDtype(["cat", "dog"])}  # categories take a tenth of strings' memory

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.archives import Stems, read_lists, read_pictures, read_trimaps
-from pipeline.stage import InputError
-from tests.petsbuilder import write_tar
+from pipeline.data.archives import Stems, read_lists, read_pictures, read_trimaps
+from pipeline.errors import InputError
+from tests.helpers.petsbuilder import write_tar
 
 TRAINVAL, TEST = "annotations/trainval.txt", "annotations/test.txt"
 

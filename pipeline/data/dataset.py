@@ -14,8 +14,10 @@ import pandas as pd
 import tensorflow as tf
 from joblib import cpu_count
 
-from pipeline.augment import augment, random_maps
-from pipeline.stage import PREPARED, SPECIES, InputError
+from pipeline.data.augment import augment, random_maps
+from pipeline.errors import InputError
+from pipeline.paths import PREPARED
+from pipeline.tasks import SPECIES
 
 
 class PackedArray:

@@ -1,0 +1,49 @@
+"""Bad input, and what is in a program's way, as one clear line."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+WAYS_OUT = {
+    errno.ENOSPC: "make room and run again, nothing is lost",
+    errno.EDQUOT: "make room and run again, nothing is lost",
+    errno.EACCES: "give this user access and run again",
+    errno.EPERM: "give this user access and run again",
+    errno.EROFS: "make it writable and run again",
+}
+
+
+class InputError(Exception):
+    """Bad input. The message is one line: the file or the key, what was found, what is allowed or how to go on.
+
+    It never holds a password or token of an address in it.
+    """
+
+    def __init__(self, line: str):
+        super().__init__(without_secrets(line))
+
+
+def without_secrets(line: str) -> str:
+    """Remove names and passwords from the addresses in a line."""
+    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]*", r"\1***", re.sub(r"://\S*@", "://", line))
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an error without its line breaks, or its class where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a full disk, or a lack of permission, into an InputError that names the file, or this place.
+
+    The error of a write to a full disk does not name the file.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in WAYS_OUT:
+            raise
+        raise InputError(f"{error.filename or place}: {error.strerror}; {WAYS_OUT[error.errno]}") from None

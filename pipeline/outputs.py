@@ -1,0 +1,43 @@
+"""Outputs are written beside the old ones and replace them: whole or not at all, and never through a link of DVC's."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import writing
+from pipeline.paths import METRICS
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield the path of a draft, of a file or a folder, that takes the place of `path` at the end.
+
+    A draft that is not whole is removed. Raises InputError for a full disk.
+    """
+    draft = path.with_name(f"draft-{path.name}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(draft)  # of a run that was killed
+        try:
+            yield draft
+            if draft.is_dir():
+                _remove(path)
+            draft.replace(path)
+        finally:
+            _remove(draft)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_metrics(name: str, values: dict[str, Any]) -> None:
+    """Write data/metrics/NAME.json, numbers with all their digits."""
+    with replacing(METRICS / f"{name}.json") as draft:
+        draft.write_text(json.dumps(values, indent=2) + "\n")

@@ -1,0 +1,19 @@
+"""Where everything lies, relative to the repository's root, which is the working directory of every program here."""
+
+import os
+from pathlib import Path
+
+RAW = Path("data/raw")  # the two archives
+PREPARED = Path("data/prepared")  # a folder per task: samples.csv and packed arrays
+MODELS = Path("data/models")  # TASK.keras, the best checkpoint
+HISTORY = Path("data/history")  # TASK.csv, a row per epoch
+METRICS = Path("data/metrics")  # JSON for `dvc metrics`
+PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
+
+
+def root() -> Path:
+    """The repository's root, where state that outlives a stage lies.
+
+    DVC sets DVC_ROOT. Under `dvc exp run --temp` it names the repository, not the temporary folder the stage runs in.
+    """
+    return Path(os.environ.get("DVC_ROOT", ".")).resolve()

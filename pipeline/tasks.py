@@ -1,0 +1,42 @@
+"""The tasks, and what differs between them. A training asks nothing here: data and model say what it needs.
+
+How a task is evaluated, and how it answers a picture, is the module pipeline/evaluation/TASK.py.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A test metric that has an interval and a verdict. better: "more" or "less"."""
+
+    name: str
+    better: str = "more"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model of the pipeline, and the stages that make it.
+
+    labels: what the values 0, 1, ... of a target mean.
+    column: the column of samples.csv whose label is a picture's target; None where the target is its trimap.
+    metrics: the one that counts first.
+    """
+
+    labels: tuple[str, ...]
+    column: str | None
+    metrics: tuple[Metric, ...]
+
+
+TASKS = {
+    "segmenter": Task(
+        labels=("foreground", "background", "contour"),  # the trimaps' values 1, 2, 3
+        column=None,
+        metrics=(Metric("mean_iou"), Metric("pixel_accuracy")),
+    ),
+    "classifier": Task(
+        labels=("cat", "dog"),  # one output, the probability of a dog
+        column="species",
+        metrics=(Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), Metric("roc_auc")),
+    ),
+}
