@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import InputError
 
 PARAMS_FILE = Path("params.yaml")
+ARCHITECTURES = Path(__file__).with_name("models")  # a folder per task, a file per architecture
 
 
 def _number(value: Any) -> Any:
@@ -24,6 +25,18 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ImageSize = Annotated[int, Field(ge=16, le=1024)]
 
 
+def _architecture_of(task: str) -> Any:
+    """The name of a file in pipeline/models/TASK/, which has the architecture."""
+
+    def check(name: str) -> str:
+        known = sorted(path.stem for path in (ARCHITECTURES / task).glob("[!_]*.py"))
+        if name not in known:
+            raise ValueError(f"{name!r}: should be one of {', '.join(known)} (the files in pipeline/models/{task}/)")
+        return name
+
+    return Annotated[str, AfterValidator(check)]
+
+
 class _Loader(yaml.SafeLoader):
     """YAML forbids a key twice; PyYAML takes the last one."""
 
@@ -33,7 +46,7 @@ class _Loader(yaml.SafeLoader):
         mapping = super().construct_mapping(node, deep)
         for place, key in enumerate(keys):
             if key.value in [earlier.value for earlier in keys[:place]]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is defined twice", key.start_mark)
         return mapping
 
 
@@ -61,6 +74,7 @@ class Train(Section):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=4096)]
     learning_rate: Annotated[Number, Field(gt=0, le=1)]
+    augmentation: Literal["none", "chapter"]
     precision: Literal["mixed", "float32"]
     jit_compile: bool
     replicas: Annotated[int, Field(ge=1, le=64)]
@@ -74,11 +88,11 @@ class Train(Section):
 
 
 class TrainSegmenter(Train):
-    architecture: Literal["encoder_decoder"]
+    architecture: _architecture_of("segmenter")
 
 
 class TrainClassifier(Train):
-    architecture: Literal["mini_xception", "naive", "residual"]
+    architecture: _architecture_of("classifier")
 
 
 class Evaluate(Section):
@@ -88,7 +102,7 @@ class Evaluate(Section):
 
 
 class Plot(Section):
-    patience: Annotated[int, Field(ge=1, le=1000)]
+    overfit_after: Annotated[int, Field(ge=1, le=1000)]
 
 
 class Params(Section):
@@ -101,14 +115,6 @@ class Params(Section):
     evaluate_segmenter: Evaluate
     evaluate_classifier: Evaluate
     plot: Plot
-
-    @model_validator(mode="after")
-    def _naive_fits_its_pictures(self) -> "Params":
-        # Five unpadded 3 x 3 convolutions with four halvings between them leave nothing of less than 78 pixels.
-        if self.train_classifier.architecture == "naive" and self.preprocess.classifier_size < 78:
-            found = self.preprocess.classifier_size
-            raise ValueError(f"preprocess.classifier_size: {found}: the architecture naive needs at least 78")
-        return self
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
@@ -138,5 +144,6 @@ def _explain(error: dict[str, Any]) -> str:
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] == "value_error":
-        return ".".join(filter(None, (key, str(error["ctx"]["error"]))))
+        separator = ": " if error["loc"] and len(error["loc"]) > 1 else "."
+        return separator.join(filter(None, (key, str(error["ctx"]["error"]))))
     return f"{key}: {error['input']!r}: {error['msg'].replace('Input should', 'should')}"

@@ -21,7 +21,8 @@ FROM_OUTSIDE = (
 
 
 def write_params(folder: Path, **changes: dict) -> None:
-    """The committed params.yaml with some keys of some sections changed."""
+    """The committed dvc.yaml, and params.yaml with some keys of some sections changed."""
+    shutil.copy(REPOSITORY / "dvc.yaml", folder)
     params = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     for section, keys in changes.items():
         params[section] |= keys
@@ -30,7 +31,7 @@ def write_params(folder: Path, **changes: dict) -> None:
 
 def tiny(**changes: dict) -> dict:
     """Parameters for a training of a second."""
-    training = {"epochs": 3, "batch_size": 4}
+    training = {"epochs": 3, "batch_size": 4, "augmentation": "none"}
     sections = {
         "train_segmenter": training,
         "train_classifier": training | {"architecture": "residual"},
@@ -53,8 +54,8 @@ def write_prepared(folder: Path, task: str, train: int = 10) -> None:
     samples = pd.DataFrame({"stem": stems, "species": species, "breed": "pet", "split": split})
     samples.to_csv(target / "samples.csv", index=False)
     np.save(target / "images.npy", rng.integers(0, 256, (20, 16, 16, 3), np.uint8))
-    if task == "segmenter":
-        np.save(target / "masks.npy", rng.integers(0, 3, (20, 16, 16), np.uint8))
+    masks, labels = rng.integers(0, 3, (20, 16, 16), np.uint8), np.array([0, 1] * 10, np.uint8)[:, None]
+    np.save(target / "targets.npy", masks if task == "segmenter" else labels)
 
 
 def environment() -> dict[str, str]:
