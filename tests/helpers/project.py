@@ -107,6 +107,12 @@ def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.P
     )
 
 
+def start_in(folder: Path, *command: str) -> subprocess.Popen:
+    """Start a command in a folder; its lines come as they are printed."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environment() | {"PYTHONUNBUFFERED": "1"}, text=True, **streams)
+
+
 def clone_of(repository: Path, folder: Path) -> Path:
     """A copy of a repository with its DVC cache and all its refs, without its MLflow store."""
     unwanted = shutil.ignore_patterns("mlflow.db*", "mlartifacts", "mlruns", "tmp")
