@@ -15,7 +15,7 @@ PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 # Reading parameters, errors, locks, states and MLflow cannot change a byte of an output. They are in no `deps`.
 PLUMBING = {
-    f"pipeline/{name}.py" for name in ("errors", "inputs", "params", "paths", "revisions", "stage", "training/kept")
+    f"pipeline/{name}.py" for name in ("errors", "inputs", "params", "paths", "revisions", "stage", "training/housekeeping")
 }
 DOWNLOAD = {"pipeline/download.py", "pipeline/data/transfer.py"}  # checksums decide what it leaves
 
