@@ -14,9 +14,8 @@ from tests.helpers.project import REPOSITORY, run_in
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 STAGES = PIPELINE["stages"]
 # Reading parameters, errors, locks, states and MLflow cannot change a byte of an output. They are in no `deps`.
-PLUMBING = {
-    f"pipeline/{name}.py" for name in ("errors", "inputs", "params", "paths", "revisions", "stage", "training/housekeeping")
-}
+NAMES = ("errors", "inputs", "params", "paths", "revisions", "stage", "training/housekeeping")
+PLUMBING = {f"pipeline/{name}.py" for name in NAMES}
 DOWNLOAD = {"pipeline/download.py", "pipeline/data/transfer.py"}  # checksums decide what it leaves
 
 

@@ -20,7 +20,7 @@ from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, plac
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
-from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, model_of, search, store_faults, store_lock
 from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
 
 NOTE = "mlflow.note.content"
@@ -62,7 +62,7 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
             register(result.task, mlflow.get_run(run.info.run_id), files.scores)
         for live in live_runs(result.task, result.params, result.training["data_md5"]):
             if live.info.status != "RUNNING" or is_dead(live):
-                mlflow.MlflowClient().delete_run(live.info.run_id)
+                delete_run(live)
         set_view(result.task)
 
 
@@ -109,7 +109,7 @@ def settle(result: Result) -> Run:
     """
     kept, *repeats = search(result.task, result.condition)
     for repeat in repeats:
-        mlflow.MlflowClient().delete_run(repeat.info.run_id)
+        delete_run(repeat)
     return kept
 
 
