@@ -50,7 +50,7 @@ PREPARING = {
     for task in TASKS
 }
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
-    "download": {"archives are drawn": "data/raw/draft/*", STORING: "data/raw/images.tar.gz"},
+    "download": {"archives are drawn": "data/draft-raw/*", STORING: "data/raw/images.tar.gz"},
     "preprocess_segmenter": PREPARING["segmenter"],
     "preprocess_classifier": PREPARING["classifier"],
     "train_segmenter": TRAINING | {STORING: "data/history/segmenter.csv"},
