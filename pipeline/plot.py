@@ -66,10 +66,10 @@ def plot() -> None:
     """
     with unchanged("plot"), replacing(PLOTS / "curves") as draft:
         draft.mkdir()
-        summaries = {}
+        overfit_after, summaries = load_params().plot.overfit_after, {}
         for task in TASKS:
             history = pd.read_csv(HISTORY / f"{task}.csv")
-            summaries[task] = summarize(history, load_params().plot.overfit_after)
+            summaries[task] = summarize(history, overfit_after)
             draw_curves(history, summaries[task], task, draft / f"{task}.png")
         write_metrics("training", summaries)
 
