@@ -16,7 +16,7 @@ from dvc.repo import Repo
 
 from pipeline.errors import InputError, one_line
 from pipeline.paths import MODELS
-from pipeline.reporting.differences import NOTHING, overrides, params_table, pictures, stages_table
+from pipeline.reporting.differences import overrides, params_table, pictures, stages_table
 from pipeline.reporting.verdicts import metrics_table, summary
 from pipeline.revisions import Revision, git, is_unedited, revisions
 from pipeline.stage import program
@@ -41,7 +41,10 @@ def report(base: str) -> list[str]:
     show("Metrics", metrics.drop(columns="headline"), note)
     shown = [f"![{path.parent.name}: {path.stem}]({path.as_posix()})" for path in pictures(before, after)]
     print("## Pictures", *(shown or ["None."]), sep="\n\n", end="\n\n")
-    show("Models", models_table(after))
+    try:
+        show("Models", models_table(after))
+    except StoreError as error:
+        print(f"## Models\n\n{error}\n")
     return list(metrics["metric"][metrics["headline"] & metrics["verdict"].isin(["worse", "gone"])])
 
 
@@ -81,14 +84,11 @@ def show(title: str, table: pd.DataFrame, note: str = "") -> None:
 
 
 def models_table(after: Revision) -> pd.DataFrame:
-    """Return the version and the run of each checkpoint here, and whether it is, or would become, champion."""
-    rows = []
-    for task in TASKS:
-        try:
-            found = standing(task, after.outputs[str(MODELS / f"{task}.keras")])
-        except StoreError as error:
-            found = NOTHING, str(error), NOTHING
-        rows.append([f"pets-{task}", *found])
+    """Return the version and the run of each checkpoint here, and whether it is, or would become, champion.
+
+    Raises StoreError.
+    """
+    rows = [[f"pets-{task}", *standing(task, after.outputs[str(MODELS / f"{task}.keras")])] for task in TASKS]
     return pd.DataFrame(rows, columns=["model", "version", "MLflow run", "would become champion"])
 
 

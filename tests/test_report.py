@@ -179,8 +179,7 @@ def test_parameters_that_both_sides_set_over_what_is_committed_are_named(here, c
 def test_a_store_that_cannot_be_used_costs_the_models_only(capsys):
     report("HEAD")
     said = capsys.readouterr().out
-    assert rows(said, "Models").keys() == {"pets-segmenter", "pets-classifier"}
-    assert "the MLflow store http://127.0.0.1:9 cannot be used: " in rows(said, "Models")["pets-classifier"][1]
+    assert "the MLflow store http://127.0.0.1:9 cannot be used: " in section(said, "Models")
     assert rows(said, "Metrics") != {}
 
 
