@@ -22,7 +22,7 @@ from pipeline.paths import HISTORY, MODELS, PLOTS
 from pipeline.stage import run, task_argument
 from pipeline.tracking.record import record_evaluation
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.state import forget_finished
+from pipeline.training.housekeeping import forget_finished
 
 
 def evaluate(task: str) -> None:

@@ -30,8 +30,9 @@ from pipeline.tracking.record import record_training
 from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
 from pipeline.training.checkpoint import history_csv, save_checkpoint
 from pipeline.training.devices import device
-from pipeline.training.state import TrainingState, prune_states, state_path
-from pipeline.training.twin import check_twin, new_models
+from pipeline.training.housekeeping import forget_oldest
+from pipeline.training.setup import new_models
+from pipeline.training.state import TrainingState, state_path
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -74,9 +75,8 @@ def train(task: str) -> None:
         decided = params.model_dump() | {"image_size": data.image_size}
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
-        check_twin(model, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
-        prune_states(task)
+        forget_oldest(task)
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
