@@ -1,4 +1,4 @@
-"""How a run says what it came from, by dvc.lock and by the variables that DVC and GitHub Actions set."""
+"""How a run says what it came from: the command, the code, the pull request."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.revisions import work_tree
-from pipeline.tracking.lineage import origin_tags, training_in_lock
+from pipeline.tracking.lineage import COMMIT, Origin
+from tests.helpers.project import commit_all, init_git, run_in
 
 ACTIONS = {
     "CI": "true",
@@ -16,6 +17,17 @@ ACTIONS = {
     "GITHUB_RUN_ID": "77",
     "GITHUB_SHA": "merged",
 }
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a Git repository of one file of code, committed."""
+    monkeypatch.chdir(tmp_path)
+    init_git(tmp_path)
+    Path("pipeline").mkdir()
+    Path("pipeline/old.py").write_text("a = 1\n")
+    commit_all(tmp_path, "as it was")
+    return tmp_path
 
 
 @pytest.mark.parametrize(
@@ -32,22 +44,45 @@ ACTIONS = {
     ],
 )
 def test_the_command_and_the_experiment(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], tags: dict[str, str]
+    project: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], tags: dict[str, str]
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert origin_tags() == tags
+    commit = run_in(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert Origin.here("CPU") == Origin(tags | {"device": "CPU", COMMIT: commit})
 
 
-@pytest.mark.parametrize(
-    "lock", ["", "stages:", "[]", "stages: {train_classifier: {}, preprocess_classifier: {}}", "{"]
-)
-def test_a_dvc_lock_of_another_layout_holds_no_training(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: str
-) -> None:
+def test_the_patch_is_how_the_code_and_the_parameters_differ_from_the_commit(project: Path) -> None:
+    Path("pipeline/old.py").write_text("a = 2\n")
+    Path("pipeline/new.py").write_text("b = 3\n")
+    Path("README.md").write_text("decides nothing")
+    run_in(project, "git", "add", "README.md")
+    staged = run_in(project, "git", "diff", "--cached").stdout
+    origin = Origin.here("CPU")
+    assert origin.tags["uncommitted"] == "pipeline/new.py, pipeline/old.py"
+    assert run_in(project, "git", "diff", "--cached").stdout == staged, "the user's index is as it was"
+
+    (project / ".git/patch").write_text(origin.patch)
+    Path("pipeline/old.py").write_text("a = 1\n")
+    Path("pipeline/new.py").unlink()
+    run_in(project, "git", "apply", ".git/patch")
+    assert (Path("pipeline/old.py").read_text(), Path("pipeline/new.py").read_text()) == ("a = 2\n", "b = 3\n")
+
+
+def test_a_git_add_that_fails_is_not_the_absence_of_changes(project: Path) -> None:
+    (project / "pipeline/inner").mkdir()
+    run_in(project / "pipeline/inner", "git", "init", "--quiet")  # a repository without a commit cannot be added
+    origin = Origin.here("CPU")
+    assert origin.tags[COMMIT] == run_in(project, "git", "rev-parse", "HEAD").stdout.strip()
+    assert origin.tags["uncommitted"].startswith("unknown: git add: ")
+
+
+def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("dvc.lock").write_text(lock)
-    assert training_in_lock("classifier", work_tree().stages) is None
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    origin = Origin.here("CPU")
+    assert origin.tags[COMMIT].startswith("unknown: git rev-parse: not a git repository")
+    assert "uncommitted" not in origin.tags
 
 
 @pytest.mark.parametrize(
@@ -61,12 +96,14 @@ def test_a_dvc_lock_of_another_layout_holds_no_training(
     ],
     ids=["push", "pull request"],
 )
+@pytest.mark.parametrize("is_restored", [True, False], ids=["restored", "trained"])
 def test_github_actions_adds_the_commit_the_pull_request_and_its_own_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
+    project: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str], is_restored: bool
 ) -> None:
-    for name, value in (ACTIONS | {"DVC_STAGE": "train_classifier"}).items():
+    for name, value in ACTIONS.items():
         monkeypatch.setenv(name, value)
-    (tmp_path / "event.json").write_text(json.dumps(event))
-    monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
-    always = {"origin": "dvc repro in CI", "ci_run": "https://github.com/me/pets/actions/runs/77"}
-    assert origin_tags() == always | tags
+    (project / "event.json").write_text(json.dumps(event))
+    monkeypatch.setenv("GITHUB_EVENT_PATH", str(project / "event.json"))
+    origin = Origin.restored(work_tree(), "classifier") if is_restored else Origin.here("CPU")
+    found = {name: value for name, value in origin.tags.items() if name.startswith("ci_")}
+    assert found == {"ci_run": "https://github.com/me/pets/actions/runs/77"} | tags
