@@ -75,7 +75,7 @@ EDITS = {
     "pipeline/download.py": [],
     "pipeline/preprocess.py": both("preprocess"),
     "pipeline/data/archives.py": both("preprocess"),
-    "pipeline/tasks.py": [*both("preprocess"), *both("evaluate")],
+    "pipeline/tasks.py": [*both("preprocess"), *both("evaluate"), "plot"],
     "pipeline/models/classifier/residual.py": ["train_classifier"],
     "pipeline/models/classifier/naive.py": [],
     "pipeline/models/segmenter/encoder_decoder.py": ["train_segmenter"],

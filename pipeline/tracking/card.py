@@ -6,6 +6,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.results import paths
 from pipeline.tracking.views import run_links
 
+CARD = "# pets-"  # with which a model card begins
 LIMITS = (
     "Pictures of one pet, taken as stored (EXIF rotation is not applied) and squeezed to a square. A picture without a "
     "pet gets an answer, too. Breeds that were not in training may be answered worse. Intervals are over the test "
@@ -35,7 +36,7 @@ def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
     data = f"{SOURCES[params['dataset']]}; prepared under md5 `{run.data.tags['data_md5']}`"
     return "\n\n".join(
         [
-            f"# pets-{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
+            f"{CARD}{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
             TASKS[task].description,
             f"**Data**: {data}. Validation chose the epoch; the test split was used once.",
             f"**Training**: {_training(run)} The run `{run.info.run_id}` has every parameter.",
