@@ -65,6 +65,15 @@ def decode(data: bytes, at_least: int = MAX_SIDE) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn a file that is no readable picture into an InputError with this name."""
+    try:
+        yield
+    except Unreadable as error:
+        raise InputError(f"{name}: not a readable picture: {error}; allowed: {', '.join(FORMATS)}") from None
+
+
 def size_of(data: bytes) -> tuple[int, int]:
     """Return width and height of a picture, in pixels, by its header. Raises Unreadable."""
     with _opened(data) as picture:
