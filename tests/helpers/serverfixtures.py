@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import servers
+from tests.helpers import servers
 
 
 @pytest.fixture(scope="session")
