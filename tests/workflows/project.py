@@ -40,9 +40,10 @@ class Machine:
         cells = [re.findall(r"[^|]+", line) for line in section.splitlines() if line.startswith("| ")]
         return {first.strip(): [cell.strip() for cell in others] for first, *others in cells[1:]}
 
-    def stages(self) -> list[str]:
-        """Return the stages that ran, of the change and then of the base."""
-        return re.findall(r"Running stage '(\w+)'", self.said)
+    def stages(self, of: str) -> list[str]:
+        """Return the stages that ran for the change, or for the base."""
+        said = self.said.partition(f"== The {of}, ")[2].partition("\n== ")[0]
+        return re.findall(r"Running stage '(\w+)'", said)
 
 
 @dataclass
