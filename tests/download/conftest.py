@@ -1,26 +1,22 @@
 """The places from which the stage can download, all of them on this machine."""
 
-import hashlib
-import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from pipeline import download as stage
-from tests.download.server import ARCHIVES, Server
-from tests.helpers.project import REPOSITORY
+from pipeline.data import official
+from tests.download.server import ARCHIVES, CHECKSUMS, PART, Server
+from tests.helpers.project import REPOSITORY, write_params
 
 
 @pytest.fixture(autouse=True)
 def workspace(tmp_path, monkeypatch):
-    """An empty repository whose params.yaml wants ARCHIVES."""
+    """The working directory, a project whose params.yaml wants ARCHIVES."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    text = (REPOSITORY / "params.yaml").read_text()
-    for name, data in ARCHIVES.items():
-        key = name.split(".")[0] + "_sha256"
-        text = re.sub(rf"{key}: \w+", f"{key}: {hashlib.sha256(data).hexdigest()}", text)
-    Path("params.yaml").write_text(text)
+    write_params(tmp_path, download=CHECKSUMS)
+    shutil.copytree(REPOSITORY / "pipeline", "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @pytest.fixture
@@ -52,11 +48,22 @@ def serve(monkeypatch):
 
 
 @pytest.fixture
-def official(monkeypatch):
-    """official(url, ...) stands these in for the two official places."""
+def places(monkeypatch):
+    """places(url, ...) stands these in for the two official places."""
 
     def stand_in(*urls):
         monkeypatch.delenv("PETS_SOURCE", raising=False)
-        monkeypatch.setattr(stage, "OFFICIAL_PLACES", urls)
+        monkeypatch.setattr(official, "PLACES", urls)
 
     return stand_in
+
+
+@pytest.fixture
+def part():
+    """part(content) is what an earlier run has got of images.tar.gz."""
+
+    def write(content):
+        PART.parent.mkdir()
+        PART.write_bytes(content)
+
+    return write

@@ -3,10 +3,7 @@
 import contextlib
 import functools
 import hashlib
-import os
 import random
-import subprocess
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,12 +13,15 @@ import pytest
 
 from pipeline.download import download
 from pipeline.errors import InputError
-from tests.helpers.project import REPOSITORY
 
 HALF = 150_000  # bytes; the second half starts like a web page, which it is not
 IMAGES = b"\x1f\x8b" + random.Random(1).randbytes(HALF - 2) + b"<" + random.Random(2).randbytes(HALF - 1)
 ARCHIVES = {"annotations.tar.gz": b"\x1f\x8b" + random.Random(3).randbytes(1_000), "images.tar.gz": IMAGES}
+CHECKSUMS = {name.replace(".tar.gz", "_sha256"): hashlib.sha256(data).hexdigest() for name, data in ARCHIVES.items()}
+VERIFIED = Path(".downloads", f"{CHECKSUMS['images_sha256'][:12]}-images.tar.gz")
+PART = VERIFIED.with_name(f"{VERIFIED.name}.part")
 PAGE = b"\n<!DOCTYPE html><html><body>Please log in to this network</body></html>"
+WAY_OUT = ("set PETS_SOURCE=<folder or URL", "`make demo`")
 
 
 class Server(ThreadingHTTPServer):
@@ -32,11 +32,8 @@ class Server(ThreadingHTTPServer):
         self.answers = list(answers)  # the last one stays
         self.requests = []
         self.released = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/"
 
     @property
     def asked(self):
@@ -118,16 +115,11 @@ def status(code):
 
 
 def final():
-    return {path.name: path.read_bytes() for path in Path("data/raw").glob("*.tar.gz")}
-
-
-def part(name="images.tar.gz"):
-    Path("data/raw").mkdir(parents=True, exist_ok=True)
-    return Path(f"data/raw/{name}.{hashlib.sha256(ARCHIVES[name]).hexdigest()[:12]}.part")
+    return {path.name: path.read_bytes() for path in Path("data/raw").glob("*")}
 
 
 def failure(*expected):
-    """The one line the stage ends with; nothing may bear a final name then."""
+    """The one line the stage ends with; data/raw is not made then."""
     with pytest.raises(InputError) as caught:
         download()
     line = str(caught.value)
@@ -138,21 +130,8 @@ def failure(*expected):
     return line
 
 
-def start() -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.download"],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for_bytes():
     deadline = time.monotonic() + 10
-    while not part().exists() or part().stat().st_size == 0:
+    while not PART.exists() or PART.stat().st_size == 0:
         assert time.monotonic() < deadline, "no bytes have come"
         time.sleep(0.01)
-
-
-WAY_OUT = ("set PETS_SOURCE=<folder or URL", "`make demo`")

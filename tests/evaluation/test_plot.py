@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from pipeline.plot import plot, summarize
-from tests.helpers.project import REPOSITORY
+from tests.helpers.project import write_params
 
 
 def history(val_loss: list[float], loss: list[float] | None = None) -> pd.DataFrame:
-    """Without a training loss: one that falls all the way."""
+    """A history of these validation losses. The training loss falls all the way if none is given."""
     epochs = np.arange(1, len(val_loss) + 1)
     return pd.DataFrame(
         {
@@ -27,7 +27,7 @@ def history(val_loss: list[float], loss: list[float] | None = None) -> pd.DataFr
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss():
-    assert summarize(history([0.9, 0.5, 0.7, 0.8]), patience=3) == {
+    assert summarize(history([0.9, 0.5, 0.7, 0.8]), overfit_after=3) == {
         "epochs": 4,
         "best_epoch": 2,
         "best_val_loss": 0.5,
@@ -37,34 +37,34 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_loss():
 
 
 def test_of_equal_epochs_the_first_is_the_best():
-    assert summarize(history([0.9, 0.5, 0.7, 0.5]), patience=3)["best_epoch"] == 2
+    assert summarize(history([0.9, 0.5, 0.7, 0.5]), overfit_after=3)["best_epoch"] == 2
 
 
 def test_overfitting_starts_after_the_best_epoch():
-    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8]), patience=3)["overfits_from_epoch"] == 3
+    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8]), overfit_after=3)["overfits_from_epoch"] == 3
 
 
 def test_a_tie_is_no_better_validation_loss():
-    assert summarize(history([0.9, 0.5, 0.5, 0.5, 0.5]), patience=3)["overfits_from_epoch"] == 3
+    assert summarize(history([0.9, 0.5, 0.5, 0.5, 0.5]), overfit_after=3)["overfits_from_epoch"] == 3
 
 
-@pytest.mark.parametrize(("patience", "onset"), [(2, 3), (3, 3), (4, None)])
-def test_the_onset_is_named_only_after_patience_epochs(patience, onset):
-    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8]), patience)["overfits_from_epoch"] == onset
+@pytest.mark.parametrize(("overfit_after", "onset"), [(2, 3), (3, 3), (4, None)])
+def test_overfitting_is_named_only_after_so_many_epochs_without_a_better_one(overfit_after, onset):
+    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8]), overfit_after)["overfits_from_epoch"] == onset
 
 
 def test_a_model_that_still_improves_does_not_overfit():
-    summary = summarize(history([0.9, 0.8, 0.85, 0.86, 0.87, 0.7]), patience=3)
+    summary = summarize(history([0.9, 0.8, 0.85, 0.86, 0.87, 0.7]), overfit_after=3)
     assert (summary["best_epoch"], summary["overfits_from_epoch"]) == (6, None)
 
 
 @pytest.mark.parametrize("loss", [[0.9, 0.5, 0.5, 0.5, 0.5], [0.9, 0.5, 0.6, 0.7, 0.8]], ids=["level", "rising"])
 def test_a_training_loss_that_does_not_fall_is_no_overfitting(loss):
-    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8], loss), patience=3)["overfits_from_epoch"] is None
+    assert summarize(history([0.9, 0.5, 0.6, 0.7, 0.8], loss), overfit_after=3)["overfits_from_epoch"] is None
 
 
 def test_a_history_of_one_epoch_is_its_own_best():
-    summary = summarize(history([0.9]), patience=1)
+    summary = summarize(history([0.9]), overfit_after=1)
     assert (summary["epochs"], summary["best_epoch"], summary["overfits_from_epoch"]) == (1, 1, None)
 
 
@@ -72,7 +72,7 @@ def test_a_history_of_one_epoch_is_its_own_best():
 def workspace(tmp_path, monkeypatch):
     """The committed parameters; the segmenter overfits from epoch 3, the classifier trained for one epoch."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    write_params(tmp_path)
     Path("data/history").mkdir(parents=True)
     history([0.9, 0.5, *np.linspace(0.6, 0.9, 8)]).to_csv("data/history/segmenter.csv", index=False)
     history([0.7]).to_csv("data/history/classifier.csv", index=False)
