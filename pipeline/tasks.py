@@ -18,11 +18,13 @@ class Metric:
 class Task:
     """A model of the pipeline, and the stages that make it.
 
+    description: for its users.
     labels: what the values 0, 1, ... of a target mean.
     column: the column of samples.csv whose label is a picture's target; None where the target is its trimap.
     metrics: the one that counts first.
     """
 
+    description: str
     labels: tuple[str, ...]
     column: str | None
     metrics: tuple[Metric, ...]
@@ -30,11 +32,13 @@ class Task:
 
 TASKS = {
     "segmenter": Task(
+        description="Divides a picture of one cat or dog into pet (foreground), background and contour.",
         labels=("foreground", "background", "contour"),  # the trimaps' values 1, 2, 3
         column=None,
         metrics=(Metric("mean_iou"), Metric("pixel_accuracy")),
     ),
     "classifier": Task(
+        description="Tells whether a picture shows a cat or a dog, and how probable that is.",
         labels=("cat", "dog"),  # one output, the probability of a dog
         column="species",
         metrics=(Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), Metric("roc_auc")),

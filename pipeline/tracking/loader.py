@@ -1,34 +1,31 @@
-"""What `mlflow models serve` runs: bytes of pictures in, a row of answers out for each.
-
-No module imports this one, the model in MLflow names it: else every stage that logs a model would depend on all that
-an answer needs, and a colour changed in figures.py would train again.
-"""
+"""What `mlflow models serve` runs: bytes of pictures in, a row of answers out for each."""
 
 import base64
 import io
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
-from pipeline.data.pictures import size_of
+from pipeline.data.pictures import readable, size_of, square
 from pipeline.errors import InputError
-from pipeline.predict import areas, classify, input_of, reading, segment
 from pipeline.training.checkpoint import load_checkpoint
 
 
 class PictureModel:
-    """A checkpoint of either task that answers pictures of any size."""
+    """A checkpoint that answers pictures of any size, by pipeline/evaluation/TASK.py."""
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, task: str, model: keras.Model):
         self.model = model
-        self.answer = _answer_mask if len(model.output_shape) == 4 else _answer_label
+        self.answer = import_module(f"pipeline.evaluation.{task}").answer
 
     def predict(self, request: pd.DataFrame) -> pd.DataFrame:
-        """Column `picture`, bytes -> the columns of the model's signature.
+        """Answer the column `picture`, bytes, by the columns of the model's signature.
 
         Raises MlflowException, which the server turns into status 400, for a row that is no readable picture.
         """
@@ -39,8 +36,10 @@ class PictureModel:
 
     def _answer(self, cell: object, name: str) -> dict[str, Any]:
         picture = _decoded(cell, name)
-        with reading(name):
-            return self.answer(self.model, picture)
+        with readable(name):
+            image, size = square(picture, self.model.input_shape[1]), size_of(picture)
+        (found,) = self.answer(self.model, image[None], [size])
+        return {column: _png(value) if isinstance(value, np.ndarray) else value for column, value in found.items()}
 
 
 def _decoded(cell: object, name: str) -> bytes:
@@ -53,18 +52,13 @@ def _decoded(cell: object, name: str) -> bytes:
         return cell if isinstance(cell, bytes) else cell.encode()
 
 
-def _answer_mask(model: keras.Model, picture: bytes) -> dict[str, Any]:
-    """The mask as a PNG of the picture's size with the values of the trimaps, 1 to 3; the share of each class."""
-    ((mask,), png) = segment(model, input_of(model, picture)[None], [size_of(picture)]), io.BytesIO()
-    Image.fromarray(mask + 1).save(png, "PNG")
-    return {"mask": png.getvalue()} | areas(mask)
-
-
-def _answer_label(model: keras.Model, picture: bytes) -> dict[str, Any]:
-    ((label, probability),) = classify(model, input_of(model, picture)[None])
-    return {"label": label, "probability": probability}
+def _png(mask: np.ndarray) -> bytes:
+    """A mask as a PNG of the picture's size with the values of the trimaps, 1 to 3."""
+    file = io.BytesIO()
+    Image.fromarray(mask + 1).save(file, "PNG")
+    return file.getvalue()
 
 
 def _load_pyfunc(path: str) -> PictureModel:
     """MLflow calls this with the checkpoint that was logged."""
-    return PictureModel(load_checkpoint(Path(path)))
+    return PictureModel(Path(path).stem, load_checkpoint(Path(path)))

@@ -1,94 +1,174 @@
-"""Make the store hold what DVC holds: a training's run, its evaluation, its version in the registry."""
+"""MLflow as a projection of DVC: one function writes all of a result that the store lacks, from DVC's outputs."""
 
 import json
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from time import time
+from typing import Any
 
 import mlflow
-from mlflow.entities import Run
+import pandas as pd
+from mlflow.data.sources import LocalArtifactDatasetSource
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
+from mlflow.tracking.context.registry import resolve_tags
 
-from pipeline.paths import METRICS, PLOTS, root
+from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
-from pipeline.tracking.lineage import Training, evaluation_in_files, restored_tags, training_in_lock
+from pipeline.tracking.card import run_description
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, place_of, run_params, warn
 from pipeline.tracking.registry import register
-from pipeline.tracking.runs import resume_run, start_run
-from pipeline.tracking.search import drop_repeat, find_training, model_of, search, settle_training
-from pipeline.tracking.store import StoreError, connect, store_faults, store_lock
-from pipeline.tracking.tracked import local_file, measured, warn
-from pipeline.tracking.views import LINKS, experiment_links, experiment_tags, run_links
+from pipeline.tracking.results import Result, result_in_files, result_in_lock
+from pipeline.tracking.serving import log_model
+from pipeline.tracking.store import StoreError, connect, delete_run, model_of, search, store_faults, store_lock
+from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
 
 NOTE = "mlflow.note.content"
+BATCH = 1000  # metrics in a request: MLflow's limit
 
 
-def record(training: Training, evaluation: dict[str, str], tags: dict[str, str], folder: Path = Path()) -> None:
-    """Write what the store lacks of a finished training and its evaluation, from a folder laid out like the repository.
+@dataclass(frozen=True)
+class Files:
+    """The outputs of a result that are read before the store is asked: a fault here is no fault of the store's."""
 
-    evaluation: the md5s of its metrics and plots, as tags; empty where there is none. tags: of the run, if it is made
-    here. Raises StoreError.
+    history: pd.DataFrame
+    samples: pd.DataFrame
+    scores: dict[str, float]
+    folder: Path
+
+    @classmethod
+    def of(cls, result: Result, folder: Path) -> "Files":
+        """Read them from a folder that is laid out like the repository. Raises OSError for one that is missing."""
+        history = pd.read_csv(folder / HISTORY / f"{result.task}.csv")
+        samples = pd.read_csv(folder / PREPARED / result.task / "samples.csv", keep_default_na=False)
+        scores = json.loads((folder / METRICS / f"{result.task}.json").read_text()) if result.evaluation else {}
+        return cls(history, samples, scores, folder)
+
+
+def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float = 0) -> None:
+    """Write the run, the evaluation and the version of a result, as far as the store lacks them.
+
+    folder: laid out like the repository, with the result's outputs. seconds: what the training took, 0 if unknown.
+    Raises StoreError if the store cannot be used, OSError for an output that is missing.
     """
+    files = Files.of(result, folder)
     with store_faults(), store_lock():
-        if settle_training(training) is None:
-            with resume_run(training, noted_run(training)) or start_run(training, tags, folder) as tracked:
-                tracked.complete(folder)
-        run = find_training(training)
-        _forget_noted_run(training, run.info.run_id)
-        if evaluation.items() - run.data.tags.items():
-            _log_evaluation(run, training, evaluation, folder)
-        if evaluation:
-            register(training.task, mlflow.get_run(run.info.run_id))
-        set_view(training.task)
+        if find(result) is None:
+            _write_training(result, origin, files, seconds)
+        run = settle(result)
+        if result.evaluation.items() - run.data.tags.items():
+            _write_evaluation(run, result, files)
+        if result.evaluation:
+            register(result.task, mlflow.get_run(run.info.run_id), files.scores)
+        for replaced in _replaced_runs(result):
+            delete_run(replaced)
+        set_view(result.task)
 
 
-def record_evaluation(training: Training) -> None:
-    """Record a training and its evaluation, whose outputs lie in the working directory. Warns if the store is away."""
+def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float) -> None:
+    """Record a training whose outputs lie in the working directory. Warns if the store is away."""
     try:
-        training, here = training.finished(), work_tree()
-        locked = training_in_lock(training.task, here.stages)
-        if locked and locked.tags == training.tags:
-            training = locked  # params.yaml may have been edited since
-        record(training, evaluation_in_files(training.task), restored_tags(here, training.task))
+        record(result_in_files(task, params, evaluated=False), origin, seconds=seconds)
     except StoreError as error:
         warn(error)
 
 
-def is_recorded(training: Training, evaluation: dict[str, str]) -> bool:
+def record_evaluation(task: str, params: dict[str, Any]) -> None:
+    """Record an evaluation, and its training, whose outputs lie in the working directory. Warns if the store is away.
+
+    params: of params.yaml, which may have been edited since the training: those of dvc.lock go first.
+    """
+    here, result = work_tree(), result_in_files(task, params, evaluated=True)
+    locked = result_in_lock(task, here.stages)
+    if locked and locked.training == result.training:
+        result = Result(task, locked.params, result.training, result.evaluation)
+    try:
+        record(result, Origin.restored(here, task))
+    except StoreError as error:
+        warn(error)
+
+
+def find(result: Result) -> Run | None:
+    """Return the finished run of a result's training, the oldest where there are several."""
+    return next(iter(search(result.task, result.condition)), None)
+
+
+def is_recorded(result: Result) -> bool:
     """Whether `record` has nothing to do. Raises StoreError."""
-    with store_faults():
-        runs = search(training.task, training.condition)
-    whole = len(runs) == 1 and not evaluation.items() - runs[0].data.tags.items()
-    return whole and noted_run(training) is None
+    with store_faults(), store_lock():
+        runs, replaced = search(result.task, result.condition), _replaced_runs(result)
+    return len(runs) == 1 and not replaced and not result.evaluation.items() - runs[0].data.tags.items()
 
 
-def noted_run(training: Training) -> str | None:
-    """The run that a training of this repository could not complete, because the store was away."""
-    for note in (root() / ".training").glob("*.json"):
-        with suppress(ValueError):  # a kill in the middle of writing it
-            if json.loads(note.read_text()) == training.tags:
-                return note.stem
-    return None
+def _replaced_runs(result: Result) -> list[Run]:
+    """Return the live runs, and parts of real ones, that a finished run replaces. The caller holds the store's lock."""
+    found = live_runs(result.task, result.params, result.training["data_md5"])
+    return [run for run in found if run.info.status != "RUNNING" or is_dead(run)]
 
 
-def _forget_noted_run(training: Training, kept: str) -> None:
-    """Delete the run that waited to be completed, if the store has it and the training has another."""
-    noted = noted_run(training)
-    if noted and noted != kept and search(training.task, f"attributes.run_id = '{noted}'"):
-        drop_repeat(noted, kept)
-    if noted:
-        local_file(noted, "json").unlink()
-        local_file(noted, "lock").unlink(missing_ok=True)
+def settle(result: Result) -> Run:
+    """Return the finished run of a training, after seeing to it that there is only one.
+
+    Two machines may end the same training at once: the oldest run stays.
+    """
+    client, (kept, *repeats) = mlflow.MlflowClient(), search(result.task, result.condition)
+    for repeat in repeats:
+        delete_run(repeat)
+    if LIVE in kept.data.tags:  # it was needed as long as the run was not whole
+        client.delete_tag(kept.info.run_id, LIVE)
+    return kept
 
 
-def _log_evaluation(run: Run, training: Training, evaluation: dict[str, str], folder: Path) -> None:
-    """Test metrics as test_NAME, of the run and its model; plots and grids as artifacts; a description."""
-    client, run_id = mlflow.MlflowClient(), run.info.run_id
-    scores = json.loads((folder / METRICS / f"{training.task}.json").read_text())
-    values = {f"test_{name}": float(value) for name, value in scores.items()}
-    model_id = model_of(run_id, training.task)
-    client.log_batch(run_id, metrics=measured(values, model_id=model_id))
-    client.log_artifacts(run_id, str(folder / PLOTS / training.task), "evaluation")
+def _write_training(result: Result, origin: Origin, files: Files, seconds: float) -> None:
+    """Write a run that is FINISHED when it is whole. A kill leaves it with the tag of live ones, which are replaced."""
+    client, task = mlflow.MlflowClient(), result.task
+    name = " ".join(filter(None, (result.params["architecture"], origin.tags.get("dvc_experiment"))))
+    # MLflow's own tags (user, source) come from a function that is not public; its client sets none.
+    tags = resolve_tags() | {"mlflow.source.name": "pipeline/train.py", LIVE: place_of(root() / ".training/record")}
+    tags |= result.training | origin.tags
+    ended = int(time() * 1000)
+    run_id = client.create_run(connect(task), ended - int(seconds * 1000), tags, name).info.run_id
+    client.log_batch(run_id, params=run_params(result.params))
+    client.log_inputs(run_id, _datasets(result, files.samples))
+    if origin.patch:
+        client.log_text(run_id, origin.patch, "uncommitted.patch")
+    points = [point for row in files.history.to_dict("records") for point in epoch_metrics(row)]
+    points += _best(files.history)
+    for start in range(0, len(points), BATCH):
+        client.log_batch(run_id, metrics=points[start : start + BATCH])
+    with mlflow.start_run(run_id=run_id):  # ends FINISHED
+        log_model(task, files.folder / MODELS / f"{task}.keras")
+    client.set_terminated(run_id, end_time=ended)  # its duration is the training's
+
+
+def _best(history: pd.DataFrame) -> list[Metric]:
+    """What the UI shows of val_loss is the last epoch's; the model is the best epoch's."""
+    best = history.loc[history["val_loss"].idxmin()]
+    names = {"best_epoch": "epoch", "best_val_loss": "val_loss", "best_val_accuracy": "val_accuracy"}
+    return [Metric(name, float(best[column]), int(time() * 1000), 0) for name, column in names.items()]
+
+
+def _datasets(result: Result, samples: pd.DataFrame) -> list[DatasetInput]:
+    """The pictures of two splits: the table of samples, under the md5 by which DVC has the prepared pictures of all."""
+    source = LocalArtifactDatasetSource((root() / PREPARED / result.task).as_uri())
+    inputs = []
+    for split, context in (("train", "training"), ("validation", "validation")):
+        rows, name = samples[samples["split"] == split], f"pets-{result.task} {split}"
+        data = mlflow.data.from_pandas(rows, source=source, name=name, digest=result.training["data_md5"])
+        inputs.append(DatasetInput(Dataset.from_dictionary(data.to_dict()), [InputTag("mlflow.data.context", context)]))
+    return inputs
+
+
+def _write_evaluation(run: Run, result: Result, files: Files) -> None:
+    """Write test metrics as test_NAME, of the run and its model; plots and grids as artifacts; a description."""
+    client, run_id, task = mlflow.MlflowClient(), run.info.run_id, result.task
+    model_id, now = model_of(run_id, task), int(time() * 1000)
+    values = {f"test_{name}": float(value) for name, value in files.scores.items()}
+    client.log_batch(run_id, metrics=[Metric(name, value, now, 0, model_id) for name, value in values.items()])
+    client.log_artifacts(run_id, str(files.folder / PLOTS / task), "evaluation")
     if run.data.tags.get(NOTE, LINKS).startswith(LINKS):  # else a person has written another
-        client.set_tag(run_id, NOTE, describe(run, training, scores))
-    for name, value in evaluation.items():  # these say that all is there
+        client.set_tag(run_id, NOTE, run_description(task, run, files.scores))
+    for name, value in result.evaluation.items():  # these say that all is there
         client.set_tag(run_id, name, value)
 
 
@@ -98,27 +178,3 @@ def set_view(task: str) -> None:
     tags = {NOTE: experiment_links(experiment.experiment_id)} | experiment.tags | experiment_tags(task)
     for name, value in tags.items() - experiment.tags.items():
         mlflow.MlflowClient().set_experiment_tag(experiment.experiment_id, name, value)
-
-
-def describe(run: Run, training: Training, scores: dict[str, float]) -> str:
-    """Markdown for the run's page: where the checkpoint is, and each test metric that has an interval."""
-    best, md5 = run.data.metrics, training.outputs["model_md5"]
-    rows = [
-        f"| {name} | {value:.4f} | {scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f} |"
-        for name, value in scores.items()
-        if f"{name}_low" in scores
-    ]
-    return "\n".join(
-        [
-            run_links(run.info.experiment_id, run.info.run_id),
-            "",
-            f"Best of {training.params['epochs']} epochs by validation loss: "
-            f"{best['best_epoch']:.0f} ({best['best_val_loss']:.4f}).",
-            f"DVC has the checkpoint as `data/models/{training.task}.keras`, md5 `{md5}`; "
-            f"`python -m pipeline.tracking show {md5}` names the commits and experiments.",
-            "",
-            "| test metric | value | 95 % interval |",
-            "| --- | --- | --- |",
-            *rows,
-        ]
-    )

@@ -5,6 +5,7 @@ What is logged is the .keras file itself, the same bytes that dvc.lock names, an
 
 import io
 import logging
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,14 +17,9 @@ from mlflow.types import ColSpec, Schema
 from PIL import Image
 
 import pipeline
-from pipeline.tasks import CLASSES
+from pipeline.tracking.store import MODEL
 
-MODEL = "model"  # the name of every checkpoint in its run
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
-ANSWERS = {
-    "segmenter": Schema([ColSpec("binary", "mask"), *(ColSpec("double", name) for name in CLASSES)]),
-    "classifier": Schema([ColSpec("string", "label"), ColSpec("double", "probability")]),
-}
 # What loader.py needs.
 PACKAGES = (
     "filelock joblib keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic pyyaml simplejpeg "
@@ -32,17 +28,18 @@ PACKAGES = (
 
 
 def log_model(task: str, checkpoint: Path) -> ModelInfo:
-    """Log the checkpoint of a task, "segmenter" or "classifier", to the active run as its model.
+    """Log the checkpoint of a task to the active run as its model.
 
-    checkpoint: a file whose name ends in .keras.
+    checkpoint: a file whose name is TASK.keras: by that loader.py knows the task.
     """
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # a line of INFO about the example each time
+    columns = import_module(f"pipeline.evaluation.{task}").COLUMNS
     return mlflow.pyfunc.log_model(
         name=MODEL,
         loader_module="pipeline.tracking.loader",
         data_path=str(checkpoint),
         code_paths=[str(Path(pipeline.__file__).parent)],
-        signature=ModelSignature(PICTURE, ANSWERS[task]),
+        signature=ModelSignature(PICTURE, Schema([ColSpec(kind, name) for name, kind in columns.items()])),
         input_example=pd.DataFrame({"picture": [_drawn_picture()]}),
         pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],
     )

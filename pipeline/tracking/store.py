@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock, Timeout
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.engine import make_url
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.errors import InputError
 from pipeline.paths import root
 
+MODEL = "model"  # the name of every checkpoint in its run
 # It logs a fault of the database with a traceback, then raises it: `store_faults` makes one line of that.
 logging.getLogger("mlflow.store.db.utils").addFilter(lambda entry: entry.levelno < logging.ERROR)
 
@@ -59,9 +61,9 @@ def store_faults() -> Iterator[None]:
     """Turn what MLflow, its database or the network raise into a StoreError."""
     try:
         yield
-    except Timeout:
-        raise  # a lock that another process holds
-    except (MlflowException, SQLAlchemyError, RequestException, OSError, ImportError) as error:  # a driver may lack
+    except (Timeout, FileNotFoundError):
+        raise  # a lock that another process holds; a file of ours
+    except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
         lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
         reason = (lines or [type(error).__name__])[0]
         raise StoreError(f"the MLflow store {store_uri()} cannot be used: {reason}") from None
@@ -77,7 +79,10 @@ def connect(task: str) -> str:
     mlflow.set_tracking_uri(store_uri())
     # The experiment Default gets its artifact place from the folder in which a new store is first used.
     with store_faults(), store_lock(), chdir(root()):
-        _make_tables()
+        try:
+            _make_tables()
+        except ImportError as error:  # the database's driver
+            raise StoreError(f"the MLflow store {store_uri()} cannot be used: {error}") from None
         experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
@@ -87,6 +92,33 @@ def connect(task: str) -> str:
         remedy = "put it back, or remove it and let `python -m pipeline.tracking sync --all-commits` write a new one"
         raise StoreError(f"{_database()} was moved or copied, its artifacts are in {place}; {remedy}")
     return experiment.experiment_id
+
+
+def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+    """Return the runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
+    order = ["attributes.start_time ASC", "attributes.run_id ASC"]
+    return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
+
+
+def model_of(run_id: str, task: str) -> str:
+    """Return the id of the checkpoint that was logged to a run.
+
+    Raises StoreError if a person deleted it, or logged a second one.
+    """
+    condition = f"source_run_id = '{run_id}' AND name = '{MODEL}'"  # a person may have logged another beside it
+    found = mlflow.MlflowClient().search_logged_models([connect(task)], condition)
+    if len(found) != 1:
+        remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
+        raise StoreError(f"the MLflow run {run_id} has {len(found)} models named {MODEL}, not 1; {remedy}")
+    return found[0].model_id
+
+
+def delete_run(run: Run) -> None:
+    """Delete a run, and the models that were logged to it: MLflow leaves those."""
+    client = mlflow.MlflowClient()
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
 
 
 def _make_tables() -> None:

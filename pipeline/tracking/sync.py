@@ -6,17 +6,17 @@ from tempfile import TemporaryDirectory
 
 from dvc.api import DVCFileSystem
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 from pipeline.inputs import content_md5
 from pipeline.paths import PREPARED
 from pipeline.revisions import Revision, revisions
 from pipeline.tasks import TASKS
-from pipeline.tracking.lineage import Training, evaluation_in_lock, files, restored_tags, training_in_lock
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.live import close_dead_runs
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
-from pipeline.tracking.runs import close_dead_runs
-from pipeline.tracking.search import NoModel
-from pipeline.tracking.store import store_faults, store_lock
+from pipeline.tracking.results import Result, paths, result_in_lock
+from pipeline.tracking.store import StoreError, store_faults, store_lock
 
 
 class Unavailable(InputError):
@@ -32,11 +32,11 @@ def sync(wanted: list[str]) -> None:
     evaluated: set[str] = set()
     for revision in revisions(wanted):
         for task in TASKS:
-            training = training_in_lock(task, revision.stages)
-            if training and training.condition not in evaluated:
-                done = _sync_training(revision, training, evaluation_in_lock(training, revision.stages))
-                written[training.condition] = done is not None or written.get(training.condition, False)
-                evaluated |= {training.condition} if done else set()
+            result = result_in_lock(task, revision.stages)
+            if result and result.condition not in evaluated:
+                done = _sync_result(revision, result)
+                written[result.condition] = done is not None or written.get(result.condition, False)
+                evaluated |= {result.condition} if done else set()
     with store_faults(), store_lock():
         close_dead_runs()
         for line in (line for task in TASKS for line in mend(task)):
@@ -47,27 +47,27 @@ def sync(wanted: list[str]) -> None:
         raise InputError(f"{missing} of {found} trainings could not be written, see above")
 
 
-def _sync_training(revision: Revision, training: Training, evaluation: dict[str, str]) -> dict[str, str] | None:
-    """The evaluation that the store has now, empty without one; None where not even the training could be had."""
-    if is_recorded(training, evaluation):
-        return evaluation
-    has_run, task, paths = is_recorded(training, {}), training.task, files(training.task)
-    outputs = {paths[name]: md5 for name, md5 in training.outputs.items()} | {PREPARED / task / "samples.csv": ""}
-    evaluated = {paths[name]: md5 for name, md5 in evaluation.items()}
+def _sync_result(revision: Revision, result: Result) -> dict[str, str] | None:
+    """Return the evaluation that the store has now, empty without one; None where the training could not be had."""
+    if is_recorded(result):
+        return result.evaluation
+    task, where = result.task, paths(result.task)
+    training = {where[name]: result.training[name] for name in ("model_md5", "history_md5")}
+    evaluation = {where[name]: md5 for name, md5 in result.evaluation.items()}
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        if not has_run and not _is_exported(revision, task, outputs, folder):
+        if not _is_exported(revision, task, training | {PREPARED / task / "samples.csv": ""}, folder):
             return None
-        if not _is_exported(revision, f"{task}, its evaluation", evaluated, folder):
-            evaluation = {}
-        if evaluation or not has_run:
+        if not _is_exported(revision, f"{task}, its evaluation", evaluation, folder):
+            result = Result(task, result.params, result.training, {})
+        if not is_recorded(result):
             try:
-                record(training, evaluation, restored_tags(revision, task), folder)
-            except NoModel as error:
+                record(result, Origin.restored(revision, task), folder)
+            except StoreError as error:
                 print(f"{revision.name}: {task}: {error}", file=sys.stderr)
                 return None
             print(f"{revision.name}: {task}: written")
-    return evaluation
+    return result.evaluation
 
 
 def _is_exported(revision: Revision, what: str, md5s: dict[Path, str], folder: Path) -> bool:
@@ -90,7 +90,6 @@ def export(source: DVCFileSystem, md5s: dict[Path, str], folder: Path) -> None:
         try:
             source.get(str(path), str(folder / path), recursive=True)
         except Exception as error:  # DvcException, DataIndexDirError, OSError and others, by what is missing
-            reason = " ".join(str(error).split())
-            raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {reason}") from None
+            raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {one_line(error)}") from None
         if md5 and content_md5(folder / path) != md5:
             raise Unavailable(f"{path} is not what dvc.lock names; `dvc checkout` or `dvc repro` mends that")

@@ -10,12 +10,10 @@ import json
 from typing import Any
 from urllib.parse import urlencode
 
+from pipeline.tasks import TASKS
+
 VIEW = "compare"
-COMPARED = {  # test metrics with intervals, the one that counts first
-    "segmenter": ["test_mean_iou", "test_pixel_accuracy"],
-    "classifier": ["test_accuracy", "test_balanced_accuracy"],
-}
-PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "image_size", "seed"]
+PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "augmentation", "image_size", "seed"]
 TAGS = ["champion", "origin", "dvc_experiment"]
 LINKS = "Curves: "  # with which our descriptions of runs begin
 CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
@@ -34,7 +32,7 @@ def experiment_tags(task: str) -> dict[str, str]:
         ],
         "compareRunCharts": [
             *(_chart("LINE", "Curves", metric, f"val_{metric}") for metric in CURVES),
-            *(_chart("BAR", "Test", metric) for metric in COMPARED[task]),
+            *(_chart("BAR", "Test", f"test_{metric.name}") for metric in TASKS[task].metrics[:2]),
             _differences(),
         ],
     }
@@ -43,7 +41,8 @@ def experiment_tags(task: str) -> dict[str, str]:
 
 
 def _columns(task: str) -> list[str]:
-    first, second = ([metric, f"{metric}_low", f"{metric}_high"] for metric in COMPARED[task])
+    names = (f"test_{metric.name}" for metric in TASKS[task].metrics[:2])
+    first, second = ([name, f"{name}_low", f"{name}_high"] for name in names)
     shown = [
         ("metrics", first),
         ("params", PARAMS),

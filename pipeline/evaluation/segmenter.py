@@ -1,0 +1,76 @@
+"""How the segmenter answers a picture, and how its test split is measured and drawn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pipeline.data.dataset import Dataset
+from pipeline.evaluation import figures, metrics
+from pipeline.evaluation.scoring import headline, in_batches, of_confusion, sample
+from pipeline.params import Evaluate
+from pipeline.tasks import TASKS
+
+TASK = TASKS["segmenter"]
+COLUMNS = {"mask": "binary"} | dict.fromkeys(TASK.labels, "double")  # of an answer, by MLflow's types
+
+
+def predict_masks(segmenter: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the likeliest class of each pixel: uint8 (pictures, size, size, 3) -> uint8 (pictures, size, size)."""
+    return np.argmax(segmenter.predict_on_batch(images), axis=-1).astype(np.uint8)
+
+
+def answer(segmenter: keras.Model, images: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Return for each picture its mask at its own size, uint8 classes (height, width), and the share of each class.
+
+    images: uint8 (pictures, size, size, 3). sizes: width and height of each picture.
+    """
+    masks = [
+        np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        for mask, size in zip(predict_masks(segmenter, images), sizes, strict=True)
+    ]
+    return [
+        {"mask": mask} | {label: float((mask == k).mean()) for k, label in enumerate(TASK.labels)} for mask in masks
+    ]
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """Return an answer for people: the share of each class."""
+    return ", ".join(f"{label} {100 * found[label]:.1f} %" for label in TASK.labels)
+
+
+def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) -> dict[str, float]:
+    """Return the test metrics; write classes.csv, confusion.png, samples.png and worst.png to the folder."""
+    rows = data.rows("test")
+
+    def confuse(part: np.ndarray) -> np.ndarray:
+        return metrics.confusion_matrices(data.targets[part], predict_masks(model, data.images[part]), len(TASK.labels))
+
+    confusions = in_batches(confuse, rows)
+    total = confusions.sum(0)
+    per_class = pd.DataFrame({"class": TASK.labels, "iou": metrics.iou(total), "dice": metrics.dice(total)})
+    per_class.to_csv(folder / "classes.csv", index=False)
+    figures.confusion_matrix(total, TASK.labels, folder / "confusion.png")
+    _draw_grids(model, data, rows, metrics.mean_iou(confusions), params, folder)
+
+    scores = {"mean_iou": metrics.mean_iou, "pixel_accuracy": metrics.accuracy}
+    weighted = {name: of_confusion(metric, confusions) for name, metric in scores.items()}
+    result = headline(TASK, weighted, len(rows), params)
+    for name in ("iou", "dice"):
+        result |= {f"{name}_{label}": float(value) for label, value in zip(TASK.labels, per_class[name], strict=True)}
+    return result
+
+
+def _draw_grids(
+    model: keras.Model, data: Dataset, rows: np.ndarray, scores: np.ndarray, params: Evaluate, folder: Path
+) -> None:
+    """Draw some pictures, and those with the lowest scores (pictures,)."""
+    worst = np.argsort(scores, kind="stable")[: params.grid_pictures]
+    for name, picked in (("samples", sample(len(rows), params)), ("worst", worst)):
+        images, titles = data.images[rows[picked]], [f"mean IoU {score:.2f}" for score in scores[picked]]
+        predicted = in_batches(lambda part: predict_masks(model, data.images[part]), rows[picked])
+        figures.mask_grid(images, data.targets[rows[picked]], predicted, titles, folder / f"{name}.png")
