@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks.measure import REPOSITORY, table
-from pipeline.data.archives import Stems, read_lists, read_pictures, read_trimaps
+from pipeline.data.archives import read_lists, read_pictures, read_trimaps
 from pipeline.data.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
 from pipeline.params import load_params
 from pipeline.paths import RAW
@@ -39,22 +39,22 @@ def copy_of(stem: str, k: int) -> str:
     return f"{breed}_{int(number) * 1000 + k}"
 
 
-def repeated_annotations(times: int, listed: pd.DataFrame, folder: Path) -> Iterator[tuple[str, bytes]]:
+def repeated_annotations(times: int, listed: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     for split, rows in listed.groupby("split"):
         pairs = product(rows.itertuples(), range(times))
         lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
         yield f"annotations/{split}.txt", "".join(lines).encode()
-    trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), folder)
-    for stem, k in product(listed["stem"][trimaps.found], range(times)):
-        yield f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem)
+    trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"])
+    for (stem, trimap), k in product(sorted(trimaps.items()), range(times)):
+        yield f"annotations/trimaps/{copy_of(stem, k)}.png", trimap
 
 
 def write_archives(times: int, folder: Path) -> None:
     """Both archives with everything so many times."""
     listed = read_lists(RAW / "annotations.tar.gz")
     (folder / RAW).mkdir(parents=True)
-    write_tar(folder / RAW / "annotations.tar.gz", repeated_annotations(times, listed, folder), "w")
-    pictures = read_pictures(RAW / "images.tar.gz", Stems(listed["stem"]))
+    write_tar(folder / RAW / "annotations.tar.gz", repeated_annotations(times, listed), "w")
+    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
     repeated = (
         (f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2)) for stem, data in pictures for k in range(times)
     )
@@ -100,7 +100,8 @@ def peaks(times: int) -> dict[str, float]:
     found = {}
     with TemporaryDirectory() as folder:
         write_archives(times, Path(folder))
-        shutil.copy("params.yaml", folder)
+        for name in ("params.yaml", "dvc.yaml"):
+            shutil.copy(name, folder)
         with contextlib.chdir(folder):
             for stage, work in WORK.items():
                 for task in TASKS:

@@ -113,7 +113,6 @@ def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
     """Split trainval into train and validation, the same fraction of every breed; test stays as published."""
     drawn = (
         listed[listed["split"] == "trainval"]
-        .sort_values("stem")
         .groupby("breed")
         .sample(frac=params.validation_fraction, random_state=params.seed)
     )
@@ -163,7 +162,8 @@ def check_splits(name: str, task: Task, samples: pd.DataFrame, validation_fracti
             raise InputError(f"no {split} pictures for the {name}; allowed: at least one{hint}")
         missing = [label for label in task.labels if label not in used[task.column].values] if task.column else []
         if missing:
-            raise InputError(f"no {missing[0]} among the {split} pictures; allowed: {', '.join(task.labels)}, each")
+            allowed = f"at least one each of {', '.join(task.labels)}"
+            raise InputError(f"no {missing[0]} among the {split} pictures; allowed: {allowed}")
 
 
 def preprocess(task: str) -> None:

@@ -1,5 +1,6 @@
 """The two archives of the Oxford-IIIT Pet dataset, read as streams: nothing is unpacked."""
 
+import gzip
 import re
 import tarfile
 import zlib
@@ -60,7 +61,7 @@ def _members(path: Path, folder: str, suffix: str, stems: Collection[str]) -> It
                     yield stem, archive.extractfile(member).read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `dvc repro download` makes it") from None
-    except (tarfile.TarError, zlib.error, EOFError) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{path}: not a whole tar archive: {one_line(error)}") from None
 
 

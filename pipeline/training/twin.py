@@ -89,6 +89,14 @@ class TurnedConvolution(layers.Conv2DTranspose):
         return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
+class Logits(layers.Softmax):
+    """A last softmax that is left to the loss."""
+
+    def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the inputs."""
+        return inputs
+
+
 REPLACEMENTS = (FusedBatchNormalization, TurnedConvolution)
 
 
@@ -111,8 +119,9 @@ def training_twin(model: keras.Model, policy: str) -> tuple[keras.Model, keras.l
             config["dtype"] = policy
         if from_logits and layer is model.layers[-1]:
             if isinstance(layer, layers.Softmax):
-                return layers.Activation("linear", name=layer.name)
-            config["activation"] = "linear"
+                kind = Logits
+            else:
+                config["activation"] = "linear"
         return kind.from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=twin_of)

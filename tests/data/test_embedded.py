@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.data import embedded
+from tests.helpers.project import REPOSITORY
 
 PER_BREED = 6
 CATS = {"Abyssinian", "Bengal", "Birman", "British_Shorthair", "Egyptian_Mau"}
@@ -60,7 +61,7 @@ def test_another_process_hash_seed_time_zone_and_umask_give_the_same_bytes(folde
     subprocess.run(
         [sys.executable, "-c", code, tmp_path, str(PER_BREED)],
         env=os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
-        cwd=Path(embedded.__file__).parents[1],
+        cwd=REPOSITORY,
         umask=0o077,
         check=True,
     )

@@ -2,15 +2,30 @@
 
 import io
 import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.data.pictures import Reject, Sample, decode, prepare, size_of, square
+from pipeline.data.pictures import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    MAX_SCANS,
+    Reject,
+    Sample,
+    decode,
+    prepare,
+    size_of,
+    square,
+)
 from pipeline.errors import InputError
+from tests.data.oddpictures import declaring, jpeg_of_scans, jpeg_of_segments, run_length_bmp, tiny
 from tests.helpers.petsbuilder import encode, trimap
-from tests.hostile.files import declaring, jpeg_of_scans
 
 SIZE = 16  # pixels
 ORANGE = (240, 120, 0)
@@ -124,13 +139,67 @@ def test_a_progressive_jpeg_is_rejected_when_its_scans_go_over_too_many_pixels(m
     assert reject == Reject("boxer_1", says)
 
 
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """Cut short, or with up to eight bytes changed."""
+    flips = st.dictionaries(st.integers(0, len(data) - 1), st.integers(1, 255), min_size=1, max_size=8)
+    changed = flips.map(lambda found: bytes(byte ^ found.get(place, 0) for place, byte in enumerate(data)))
+    return changed | st.integers(0, len(data) - 1).map(lambda length: data[:length])
+
+
+KINDS = [("RGB", "JPEG"), ("L", "JPEG"), ("CMYK", "JPEG"), ("P", "GIF"), ("RGB", "BMP"), ("P", "BMP"), ("1", "BMP")]
+KINDS += [(mode, "PNG") for mode in ("RGB", "RGBA", "P", "1", "LA", "I;16")]
+MASK = trimap([[1, 2, 3, 1]] * 3)
+
+
+@settings(max_examples=200, derandomize=True, database=None, deadline=None)
+@given(st.sampled_from(KINDS).flatmap(lambda kind: damaged(tiny(*kind))), damaged(MASK) | st.just(MASK))
+def test_whatever_is_in_a_file_it_ends_as_a_sample_a_reject_or_one_line(picture, mask):
+    try:
+        done = prepare("boxer_1", picture, mask, SIZE)
+        line = done.reason if isinstance(done, Reject) else ""
+    except InputError as error:
+        line = str(error)
+    assert line.isprintable()
+    assert line or done.target.max() <= 2
+
+
+SIDE = int(MAX_PIXELS**0.5)
+LIMITS = {
+    "RGBA PNG": lambda: encode(Image.new("RGBA", (SIDE, SIDE))),
+    "run-length BMP": lambda: run_length_bmp(SIDE),
+    "progressive JPEG": lambda: jpeg_of_scans(MAX_SCANS - 20, "RGB", (SIDE, SIDE)),
+    "CMYK JPEG full of empty segments": lambda: jpeg_of_segments(
+        MAX_FILE_BYTES, jpeg_of_scans(0, "CMYK", (SIDE, SIDE))
+    ),
+}
+WORK = """
+import sys
+from benchmarks.measure import peak_memory
+from pipeline.data.pictures import Sample, prepare
+idle, files = peak_memory(), [open(path, "rb").read() for path in sys.argv[1:]]
+assert isinstance(prepare("boxer_1", *files, 180), Sample)
+print(peak_memory() - idle)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", LIMITS)
+def test_the_worst_that_is_allowed_takes_less_than_1_gib_and_some_seconds(tmp_path, limit):
+    (tmp_path / "picture").write_bytes(LIMITS[limit]())
+    (tmp_path / "mask").write_bytes(encode(Image.fromarray(np.ones((SIDE, SIDE), np.uint16))))
+    started = time.monotonic()
+    command = [sys.executable, "-c", WORK, tmp_path / "picture", tmp_path / "mask"]
+    mebibytes = float(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    assert (mebibytes < 1024, time.monotonic() - started < 60) == (True, True), mebibytes
+
+
 def test_an_unreadable_trimap_rejects_its_picture_and_says_so():
     reject = prepare("boxer_1", encode(solid("RGB", ORANGE)), b"text", SIZE)
     assert reject == Reject("boxer_1", "trimap: cannot identify image file")
 
 
 def test_the_trimap_values_1_2_3_become_the_classes_0_1_2():
-    mask = prepared(encode(solid("RGB", ORANGE, (4, 2))), trimap([[1, 1, 2, 2], [3, 3, 1, 1]])).mask
+    mask = prepared(encode(solid("RGB", ORANGE, (4, 2))), trimap([[1, 1, 2, 2], [3, 3, 1, 1]])).target
     assert mask.dtype == np.uint8
     assert mask.shape == (16, 16)
     assert (mask == np.kron([[0, 1], [2, 0]], np.ones((8, 8)))).all()
@@ -168,7 +237,7 @@ def test_a_trimap_in_colour_or_with_alpha_is_an_error_that_names_its_mode(mode, 
 
 
 def test_a_picture_without_a_trimap_has_no_mask():
-    assert prepared(encode(solid("RGB", ORANGE))).mask is None
+    assert prepared(encode(solid("RGB", ORANGE))).target is None
 
 
 def test_a_fine_checkerboard_becomes_grey_in_the_pictures_and_stays_two_classes_in_the_mask():
@@ -176,7 +245,7 @@ def test_a_fine_checkerboard_becomes_grey_in_the_pictures_and_stays_two_classes_
     picture = Image.fromarray((255 * checkers).astype(np.uint8))
     sample = prepared(encode(picture), trimap((1 + 2 * checkers).tolist()))  # the classes 0 and 2
     assert np.abs(sample.image.astype(float) - 127.5).max() < 10
-    assert set(np.unique(sample.mask)) <= {0, 2}
+    assert set(np.unique(sample.target)) <= {0, 2}
 
 
 @pytest.mark.parametrize("size", [(5, 500), (500, 5), (4, 4), (31, 33), (500, 500)])
@@ -208,7 +277,7 @@ def test_picture_and_mask_keep_their_corners_and_lose_their_aspect_ratio():
     assert (sample.image[:7, :7] == ORANGE).all()
     assert (sample.image[9:] == 0).all()
     assert (sample.image[:, 9:] == 0).all()
-    assert (sample.mask == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
+    assert (sample.target == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The stages preprocess_TASK, end to end on the hand-built dataset."""
 
 import json
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from pipeline.errors import InputError
 from pipeline.preprocess import preprocess
 from pipeline.tasks import TASKS
+from tests.helpers.disks import make_room, small_disk
 from tests.helpers.petsbuilder import (
     CATS,
     DOGS,
@@ -74,10 +76,11 @@ def test_row_k_of_samples_describes_row_k_of_the_arrays(order):
         assert list(samples(task)["stem"]) == sorted(TRAINVAL + TEST)[::order]
         for stem, image in zip(samples(task)["stem"], images, strict=True):
             assert (image == colour(stem)).all()
-    masks = np.load("data/prepared/segmenter/masks.npy", mmap_mode="r")
-    assert (masks.dtype, masks.shape) == (np.uint8, (23, 16, 16))
+    masks, labels = (np.load(f"data/prepared/{task}/targets.npy") for task in ("segmenter", "classifier"))
+    assert (masks.dtype, masks.shape, labels.dtype, labels.shape) == (np.uint8, (23, 16, 16), np.uint8, (23, 1))
     for stem, mask in zip(samples("segmenter")["stem"], masks, strict=True):
         assert (mask == mask_class(stem)).all()
+    assert labels[:, 0].tolist() == [int(species == "dog") for species in samples()["species"]]
 
 
 def test_the_official_test_split_stays_and_validation_is_the_fraction_of_each_breed():
@@ -105,8 +108,8 @@ def test_a_picture_without_a_trimap_is_for_the_classifier_only_and_counted():
     preprocess_dataset(trimaps={"Abyssinian_101": None})
     assert "Abyssinian_101" in stems_of("test")
     assert stems_of("test", "segmenter") == {"american_bulldog_101", "american_bulldog_102"}
-    arrays = ("classifier/images", "segmenter/images", "segmenter/masks")
-    assert [len(np.load(f"data/prepared/{name}.npy")) for name in arrays] == [23, 22, 22]
+    arrays = [np.load(f"data/prepared/{task}/{name}.npy") for task in TASKS for name in ("images", "targets")]
+    assert [len(array) for array in arrays] == [22, 22, 23, 23]
     assert (metrics("classifier")["pictures"]["test"], metrics("segmenter")["pictures"]["test"]) == (3, 2)
     assert rejects("segmenter") == {}
 
@@ -118,7 +121,7 @@ def test_the_classifier_looks_at_no_trimap():
     assert preprocess_error("segmenter") == "trimaps/Abyssinian_1.png: 1 x 1 pixels, its picture 4 x 3"
 
 
-@pytest.mark.parametrize(("task", "other"), [TASKS, TASKS[::-1]])
+@pytest.mark.parametrize(("task", "other"), list(permutations(TASKS)))
 def test_a_task_leaves_the_other_ones_pictures_alone(task, other):
     write_dataset()
     preprocess(other)
@@ -160,7 +163,7 @@ def test_a_training_picture_that_is_also_a_test_picture_is_kept_out_of_training_
     assert len(samples()) == len(np.load("data/prepared/classifier/images.npy")) == 23  # the rows still match
     assert capsys.readouterr().out.count(f"{train} is byte-identical") == 2  # for each task
     assert metrics()["duplicates"] == 1
-    assert metrics()["breed"]["Abyssinian"] == 10  # of 11
+    assert metrics()["species"]["cat"] == 10  # of 11
 
 
 def test_a_training_picture_that_is_also_a_validation_picture_is_kept_out_of_training():
@@ -188,14 +191,12 @@ def test_the_metrics_count_what_is_used():
     assert metrics("classifier") == {
         "pictures": {"test": 2, "train": 15, "validation": 4},  # of 3, 16 and 4: a reject, a duplicate
         "species": {"cat": 10, "dog": 11},  # of 11 and 12
-        "breed": {"Abyssinian": 10, "american_bulldog": 11},
         "duplicates": 1,
         "rejects": 1,
     }
     assert metrics("segmenter") == {  # which does not see Abyssinian_101: its copy stays
         "pictures": {"test": 1, "train": 16, "validation": 4},
         "species": {"cat": 10, "dog": 11},
-        "breed": {"Abyssinian": 10, "american_bulldog": 11},
         "duplicates": 0,
         "rejects": 1,
     }
@@ -214,7 +215,7 @@ def test_the_outputs_are_the_same_bytes_on_every_run_and_any_number_of_cores(mon
         for task in TASKS:
             preprocess(task)
         found.append(outputs())
-    assert len(found[0]) == 9  # three arrays; samples.csv, rejects and metrics for each task
+    assert len(found[0]) == 10  # two arrays, samples.csv, rejects and metrics for each task
     assert found[0] == found[1] == found[2]
 
 
@@ -235,20 +236,43 @@ def test_a_model_with_nothing_to_learn_or_to_be_measured_on_is_an_error(split, t
     fraction = f" (preprocess.validation_fraction is {changes.get('validation_fraction', 0.2)})"
     hint = "" if split == "test" else fraction  # the test pictures are listed, not drawn
     assert preprocess_error(task) == f"no {split} pictures for the {task}; allowed: at least one{hint}"
-    assert not Path(f"data/metrics/preprocess_{task}.json").exists()
+    assert not Path(f"data/prepared/{task}").exists()
 
 
 @pytest.mark.parametrize(
-    ("changes", "split", "found"),
+    ("changes", "split", "missing"),
     [
-        ({"trainval": CATS}, "train", "cats"),
-        ({"trainval": DOGS}, "train", "dogs"),
-        ({"test": ["Abyssinian_101"]}, "test", "cats"),
-        ({"pictures": {"Abyssinian_101": None}, "max_reject_fraction": 0.1}, "test", "dogs"),
-        ({"trainval": [*CATS, "american_bulldog_1"]}, "validation", "cats"),
+        ({"trainval": CATS}, "train", "dog"),
+        ({"trainval": DOGS}, "train", "cat"),
+        ({"test": ["Abyssinian_101"]}, "test", "dog"),
+        ({"pictures": {"Abyssinian_101": None}, "max_reject_fraction": 0.1}, "test", "cat"),
+        ({"trainval": [*CATS, "american_bulldog_1"]}, "validation", "dog"),
     ],
 )
-def test_a_classifier_that_would_not_see_one_of_the_species_is_an_error(changes, split, found):
+def test_a_classifier_that_would_not_see_one_of_the_species_is_an_error(changes, split, missing):
     write_dataset(**changes)
-    assert preprocess_error() == f"only {found} among the {split} pictures; allowed: cats and dogs"
-    assert not Path("data/metrics/preprocess_classifier.json").exists()
+    assert preprocess_error() == f"no {missing} among the {split} pictures; allowed: at least one each of cat, dog"
+    assert not Path("data/prepared/classifier").exists()
+
+
+def test_an_error_leaves_what_an_earlier_run_prepared_and_says_what_was_rejected():
+    preprocess_dataset()
+    before = samples()
+    write_dataset(pictures={"Abyssinian_3": b"text"})
+    preprocess_error()
+    assert samples().equals(before)
+    assert rejects() == {"Abyssinian_3": "cannot identify image file"}
+    assert not list(Path("data").rglob("draft*"))
+
+
+@pytest.mark.parametrize(("kib", "name"), [(4, "classifier"), (40, "rejects_classifier.csv")])
+def test_a_full_disk_is_one_line_and_what_runs_after_room_was_made_ends_with_the_same_bytes(kib, name):
+    write_dataset()
+    with small_disk(Path("data/prepared"), kib):
+        says = "No space left on device; make room and run again, nothing is lost"
+        assert preprocess_error() == f"data/prepared/{name}: {says}"
+        make_room(Path("data/prepared"))
+        preprocess("classifier")
+        found = outputs()
+    preprocess("classifier")
+    assert outputs() == found
