@@ -2,7 +2,7 @@
 
     python3 .ci/readme.py
 
-Reads   README.md, then docs/*.md in the order in which README.md links to them
+Reads   README.md, then docs/*.md in the order of README.md's last link to each: its list of pages
 Runs    each line of their blocks fenced as ```bash. Commands that need a GPU, GitHub or a server of one's own
         are fenced as ```console or ```text: they are not run
 Checks  that each relative link of these, CONTRIBUTING.md and data/README.md names a file
@@ -11,7 +11,6 @@ Exits   with 1 at the first command or link that fails
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ import urllib.request
 from pathlib import Path
 
 LINK = re.compile(r"\]\(([^)\s]+)\)|<img [^>]*src=\"([^\"]+)\"")
+SERVES = ("make ui", "mlflow models serve")  # these never end
 SERVERS: list[subprocess.Popen] = []
 
 
@@ -32,7 +32,8 @@ def links(document: Path) -> list[str]:
 
 def documents() -> list[Path]:
     """Return README.md and the pages of docs/, in order. Exits for a page that README.md does not link to."""
-    linked = dict.fromkeys(link for link in links(Path("README.md")) if re.fullmatch(r"docs/[^/]+\.md", link))
+    found = [link for link in links(Path("README.md")) if re.fullmatch(r"docs/[^/]+\.md", link)]
+    linked = [*dict.fromkeys(reversed(found))][::-1]
     if alone := {path.as_posix() for path in Path("docs").glob("*.md")} - {*linked}:
         sys.exit(f"README.md has no link to {', '.join(sorted(alone))}")
     return [Path("README.md"), *map(Path, linked)]
@@ -46,10 +47,9 @@ def check_links(document: Path) -> None:
 
 
 def commands(document: Path) -> list[str]:
-    """Return the commands of the blocks of bash, without comments; a line that ends in a backslash goes on."""
+    """Return the commands of the blocks of bash, one a line; a line that ends in a backslash goes on."""
     blocks = re.findall(r"^```bash\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    lines = [line.partition("  #")[0].strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if line and not line.startswith("#")]
+    return [line for block in blocks for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 
 
 def shell(command: str) -> None:
@@ -61,7 +61,7 @@ def shell(command: str) -> None:
 
 
 def serve(command: str) -> None:
-    """Start a server and wait for its answer: it never ends. It stays until the last command has run."""
+    """Start a server, and wait until it answers. It stays until the last command has run."""
     print(f"\n$ {command}", flush=True)
     port = (re.findall(r"--port (\d+)", command) or ["5000"])[0]
     SERVERS.append(subprocess.Popen(["bash", "-c", f"PATH=$PWD/.venv/bin:$PATH; {command}"], start_new_session=True))
@@ -75,28 +75,6 @@ def serve(command: str) -> None:
     sys.exit(f"{command}: no answer within two minutes")
 
 
-def repro(command: str) -> None:
-    """Run it with the demo's parameters, whose stages the run cache has: the official archives are not for CI."""
-    shell("dvc exp apply demo")
-    shell("git add params.yaml")  # for the commit that follows: dvc.lock belongs to these
-    shell(command)
-    shutil.copy("demo/demo/classifier/samples.png", "pet.jpg")  # a picture, whatever its name: the user has one
-
-
-def done_before(command: str) -> None:
-    """Run nothing: .ci/run has run these already, on the untouched clone."""
-
-
-def edit(command: str) -> None:
-    """Change the learning rate by a script in place of the user's editor."""
-    shell(f"EDITOR='sed -i /^train_classifier/,/^plot/s/0.001/0.003/'; {command}")
-    shell("git diff --exit-code --stat params.yaml && exit 1 || true")
-
-
-SPECIAL = {"make ui": serve, "mlflow models serve": serve, "make repro": repro, "$EDITOR": edit}
-SPECIAL |= {"make lint": done_before, "make test": done_before}
-
-
 def main() -> None:
     """Check the links, then run the commands."""
     pages = documents()
@@ -105,8 +83,7 @@ def main() -> None:
     shell("git clone --quiet --bare . ../origin.git && git remote set-url origin ../origin.git")  # for what is pushed
     try:
         for command in [command for document in pages for command in commands(document)]:
-            run = next((special for start, special in SPECIAL.items() if command.startswith(start)), shell)
-            run(command)
+            serve(command) if command.startswith(SERVES) else shell(command)
     finally:
         for server in SERVERS:
             os.killpg(server.pid, signal.SIGTERM)

@@ -30,9 +30,8 @@ class Machine:
 
     @property
     def unshared(self) -> set[str]:
-        return {path.relative_to(self.folder / "unshared").as_posix() for path in self.folder.glob("unshared/*/*")} | {
-            path.name for path in self.folder.glob("unshared/*")
-        }
+        folder = self.folder / "unshared"
+        return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
     def rows(self, title: str) -> dict[str, list[str]]:
         """Return the cells of the rows of a table in the report, by the first."""

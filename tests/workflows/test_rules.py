@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.helpers.project import REPOSITORY, commit_all, run_in
+from tests.helpers.project import REPOSITORY, commit_all, init_git, run_in
 
 WORKFLOWS = REPOSITORY / ".github/workflows"
 DATASET = "variable PETS_DATASET: 'cifar'; allowed: embedded, official"
@@ -20,9 +20,7 @@ def clone(tmp_path: Path) -> Path:
     """A repository of the scripts alone, in which nothing can be trained."""
     shutil.copytree(REPOSITORY / ".ci", tmp_path / ".ci")
     (tmp_path / "demo.params").touch()
-    run_in(tmp_path, "git", "init", "--quiet")
-    run_in(tmp_path, "git", "config", "user.name", "test")
-    run_in(tmp_path, "git", "config", "user.email", "test@example.org")
+    init_git(tmp_path)
     commit_all(tmp_path, "scripts")
     return tmp_path
 
