@@ -155,6 +155,7 @@ def test_a_plain_call_of_a_model_gives_the_same_twice(models, name):
     np.testing.assert_array_equal(models[name](data), models[name](data))
 
 
+@pytest.mark.slow
 def test_a_saved_model_predicts_the_same_in_a_process_without_this_project(models, tmp_path):
     program = """if True:
         import importlib.util, sys

@@ -33,6 +33,7 @@ def new_model() -> keras.Model:
     return mini_xception.build(32)
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
     model = new_model()
     save_checkpoint(model, model.get_weights(), tmp_path / "here.keras")

@@ -210,7 +210,7 @@ def test_in_16_bits_weights_outputs_and_what_prepares_the_pictures_stay_float32(
 
 
 def test_a_twin_leaves_its_model_as_it_was() -> None:
-    model = with_end(layers.Conv2D(4, 3), layers.BatchNormalization())
+    model = with_end(layers.Conv2D(4, 3), ODD["an operation that is no layer"], layers.BatchNormalization())
     before = model.get_config(), model.get_weights()
     twin, loss, _ = training_twin(model, "float32")
     gradients(twin, loss)
