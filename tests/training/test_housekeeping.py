@@ -36,7 +36,7 @@ def names() -> set[str]:
 
 
 def test_an_evaluation_deletes_the_state_of_the_training_it_evaluated() -> None:
-    write_state("classifier-a")
+    write_state("classifier-a").with_suffix(".lock").touch()
     write_state("segmenter-a")
     forget_finished("classifier", history_csv(HISTORY))
     assert names() == {"segmenter-a"}

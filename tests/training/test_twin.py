@@ -139,12 +139,22 @@ def test_a_layer_with_odd_options_trains_as_it_was_written(kind: str) -> None:
     assert_twin_is_the_model(with_end(layers.Conv2D(4, 3), ODD[kind]))
 
 
+def test_a_sequential_model_has_a_twin_as_well() -> None:
+    stack = [layers.Conv2D(4, 3), layers.BatchNormalization(), layers.Conv2DTranspose(3, 3, padding="same")]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *stack, layers.Softmax()])
+    assert_twin_is_the_model(unlike_initial(model))
+
+
 ENDS = {
     "sigmoid": (lambda: [layers.Dense(1, activation="sigmoid")], True),
     "sigmoid as a layer": (lambda: [layers.Dense(1), layers.Activation("sigmoid")], True),
     "softmax": (lambda: [layers.Dense(3, activation="softmax")], True),
     "softmax as a layer": (lambda: [layers.Dense(3), layers.Softmax()], True),
     "softmax of each pixel": (lambda: [layers.Reshape((2, 2, 1)), layers.Conv2D(3, 1, activation="softmax")], True),
+    "softmax of a transposed convolution's pixel": (
+        lambda: [layers.Reshape((2, 2, 1)), layers.Conv2DTranspose(3, 3, padding="same", activation="softmax")],
+        True,
+    ),
     "softmax over rows": (lambda: [layers.Reshape((2, 2, 1)), layers.Conv2D(3, 1), layers.Softmax(axis=1)], False),
     "softmax of one": (lambda: [layers.Dense(1, activation="softmax")], False),
     "sigmoid of several": (lambda: [layers.Dense(3, activation="sigmoid")], False),
