@@ -17,13 +17,13 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.tasks import CLASSES
+from pipeline.tasks import TASKS
 from pipeline.tracking.serving import log_model
 from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
 from tests.helpers.petsbuilder import encode
 from tests.helpers.project import REPOSITORY
-from tests.test_dvc import local_imports
 
+AREAS = TASKS["segmenter"].labels
 LOADER = REPOSITORY / "pipeline/tracking/loader.py"
 
 
@@ -84,10 +84,10 @@ def test_the_logged_segmenter_answers_with_the_mask_and_its_areas(logged, tmp_pa
     red = np.repeat([[foreground, contour], [contour, background]], 3, axis=1)  # resized to 2 x 2, nothing is mixed
     picture = encode(Image.fromarray(np.stack([red, 0 * red, 0 * red], -1).astype(np.uint8)))
     answer = model.predict(pd.DataFrame({"picture": [picture]}))
-    assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["mask", *CLASSES]
+    assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["mask", *AREAS]
     with Image.open(io.BytesIO(answer["mask"][0])) as mask:
         np.testing.assert_array_equal(mask, [[1, 1, 1, 3, 3, 3], [3, 3, 3, 2, 2, 2]])
-    assert answer.loc[0, [*CLASSES]].tolist() == [0.25, 0.25, 0.5]
+    assert answer.loc[0, [*AREAS]].tolist() == [0.25, 0.25, 0.5]
 
 
 def test_the_logged_classifier_answers_with_a_label_and_its_probability(logged, tmp_path: Path) -> None:
