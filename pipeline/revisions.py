@@ -33,6 +33,11 @@ class Revision:
     stages: dict[str, Any]
     is_experiment: bool = False
 
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The md5 of each output, by path."""
+        return {out["path"]: out["md5"] for stage in self.stages.values() for out in stage.get("outs", ())}
+
 
 class GitError(InputError):
     """Git failed, or is not installed. status: the exit status of git, None where there is no git."""

@@ -27,6 +27,7 @@ from pipeline.stage import LOCK_TIMEOUT, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.record import record_training
+from pipeline.tracking.results import decided
 from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
 from pipeline.training.checkpoint import history_csv, save_checkpoint
 from pipeline.training.devices import device
@@ -70,9 +71,10 @@ def train(task: str) -> None:
     meanwhile.
     """
     with unchanged(f"train_{task}") as inputs:
-        params: Train = getattr(load_params(), f"train_{task}")
+        every = load_params()
+        params: Train = getattr(every, f"train_{task}")
         data = load_dataset(task, params.replicas)
-        decided = params.model_dump() | {"image_size": data.image_size}
+        shown = decided(task, every, data.image_size)
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
@@ -80,12 +82,12 @@ def train(task: str) -> None:
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
-            with LiveRun(task, decided, inputs, origin, lock) as live:
+            with LiveRun(task, shown, inputs, origin, lock) as live:
                 fit(twin, data, params, state, live)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, decided, origin, state.seconds)
+    record_training(task, shown, origin, state.seconds)
 
 
 if __name__ == "__main__":

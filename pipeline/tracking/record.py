@@ -20,7 +20,7 @@ from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, plac
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
-from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, model_of, search, store_faults, store_lock
 from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
 
 NOTE = "mlflow.note.content"
@@ -61,7 +61,7 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
         if result.evaluation:
             register(result.task, mlflow.get_run(run.info.run_id), files.scores)
         for replaced in _replaced_runs(result):
-            mlflow.MlflowClient().delete_run(replaced.info.run_id)
+            delete_run(replaced)
         set_view(result.task)
 
 
@@ -113,7 +113,7 @@ def settle(result: Result) -> Run:
     """
     client, (kept, *repeats) = mlflow.MlflowClient(), search(result.task, result.condition)
     for repeat in repeats:
-        client.delete_run(repeat.info.run_id)
+        delete_run(repeat)
     if LIVE in kept.data.tags:  # it was needed as long as the run was not whole
         client.delete_tag(kept.info.run_id, LIVE)
     return kept

@@ -29,13 +29,18 @@ def forget_finished(task: str, history: str) -> None:
     """Delete the states of finished trainings with this history, the text of data/history/TASK.csv."""
     for path in _states(task):
         if _finished_history(path) == history:
-            path.unlink(missing_ok=True)
+            _forget(path)
 
 
 def forget_oldest(task: str) -> None:
     """Delete all states of a task but the newest 10."""
     for path in _states(task)[STATES_KEPT:]:
-        path.unlink(missing_ok=True)
+        _forget(path)
+
+
+def _forget(path: Path) -> None:
+    for file in (path, path.with_suffix(".lock")):  # the lock of the training, which is over
+        file.unlink(missing_ok=True)
 
 
 def _states(task: str) -> list[Path]:
@@ -45,6 +50,11 @@ def _states(task: str) -> list[Path]:
         with suppress(FileNotFoundError):  # a draft that took its state's place in this moment
             dated.append((path.stat().st_mtime_ns, path))
     return [path for _, path in sorted(dated, reverse=True)]
+
+
+def _forget(path: Path) -> None:
+    for file in (path, path.with_suffix(".lock")):  # the lock of train.py lies beside the state
+        file.unlink(missing_ok=True)
 
 
 def _finished_history(path: Path) -> str | None:

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What changes where a stage reads and writes, or what its run says of how it came about.
 FROM_OUTSIDE = (
     *("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE"),
-    *("CI", "GITHUB_ACTIONS"),
+    *("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PETS_DATASET"),
 )
 
 
@@ -110,6 +110,12 @@ def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_in(folder: Path, *command: str) -> subprocess.Popen:
+    """Start a command in a folder; its lines come as they are printed."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environment() | {"PYTHONUNBUFFERED": "1"}, text=True, **streams)
 
 
 def clone_of(repository: Path, folder: Path) -> Path:
