@@ -18,8 +18,7 @@ from pipeline.train import train
 from tests.helpers.colourmodels import write_classifier, write_segmenter
 from tests.helpers.disks import make_room, small_disk
 from tests.helpers.project import clone_of, run_in
-from tests.helpers.training import lock_outputs, logged, only_run
-from tests.test_resume import epochs_trained
+from tests.helpers.training import epochs_trained, lock_outputs, logged, only_run
 
 FULL = "No space left on device; make room and run again, nothing is lost"
 

@@ -13,7 +13,10 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from pipeline.inputs import content_md5
 from pipeline.tasks import TASKS
-from tests.helpers.servers import free_port, is_open, kill, program, start
+from tests.helpers.programs import program
+from tests.helpers.servers import free_port, is_open, kill, start
+
+pytestmark = pytest.mark.slow
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = {"width": 3200, "height": 1500}  # what does not fit is not in the page

@@ -17,14 +17,13 @@ from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from pipeline.errors import InputError
-from pipeline.tasks import CLASSES
+from pipeline.tasks import TASKS
 from pipeline.tracking.serving import log_model
 from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
 from tests.helpers.petsbuilder import encode
-from tests.helpers.project import REPOSITORY
-from tests.test_dvc import local_imports
+from tests.helpers.project import run_in
 
-LOADER = REPOSITORY / "pipeline/tracking/loader.py"
+AREAS = TASKS["segmenter"].labels
 
 
 @pytest.fixture
@@ -40,22 +39,28 @@ def logged(tmp_path: Path, empty_store: Path) -> Callable[[str, Path], Path]:
     return log
 
 
-def test_a_model_is_the_checkpoint_itself_with_its_code_and_no_pickle(logged, tmp_path: Path) -> None:
+def test_a_model_is_the_checkpoint_itself_with_code_and_no_pickle(logged, tmp_path: Path) -> None:
     checkpoint = write_classifier(tmp_path / "classifier.keras")
     model = logged("classifier", checkpoint)
     assert (model / "data/classifier.keras").read_bytes() == checkpoint.read_bytes()
     files = [file for file in model.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} <= {".keras", ".py", ".txt", ".yaml", ".json", ""}
-    code = {str(file.relative_to(model / "code")) for file in files if file.suffix == ".py"}
-    assert code >= local_imports(LOADER)
 
 
-def test_a_model_requires_every_package_that_its_code_imports(logged, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_model_holds_the_code_that_answers_and_requires_every_package_that_this_imports(
+    logged, tmp_path: Path
+) -> None:
     model = logged("classifier", write_classifier(tmp_path / "classifier.keras"))
+    code = "import pipeline.tracking.loader, pipeline.evaluation.segmenter, pipeline.evaluation.classifier, sys; "
+    code += "print(*(one.__file__ for name, one in sys.modules.items() if name.startswith('pipeline')))"
+    loaded = run_in(tmp_path, sys.executable, "-c", code, PYTHONPATH=str(model / "code")).stdout.split()
+    assert all(file.startswith(str(model / "code")) for file in loaded)
+
     required = {line.split("==")[0] for line in (model / "requirements.txt").read_text().splitlines()}
     installed = packages_distributions().items()
     provided = {module for module, packages in installed if required & {name.lower() for name in packages}}
-    imported = set().union(*(imports(REPOSITORY / file) for file in local_imports(LOADER)))
+    imported = set().union(*(imports(Path(file)) for file in loaded))
     assert imported <= provided | sys.stdlib_module_names | {"pipeline"}
     assert "tensorflow" in required, "with which Keras computes"
 
@@ -84,10 +89,10 @@ def test_the_logged_segmenter_answers_with_the_mask_and_its_areas(logged, tmp_pa
     red = np.repeat([[foreground, contour], [contour, background]], 3, axis=1)  # resized to 2 x 2, nothing is mixed
     picture = encode(Image.fromarray(np.stack([red, 0 * red, 0 * red], -1).astype(np.uint8)))
     answer = model.predict(pd.DataFrame({"picture": [picture]}))
-    assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["mask", *CLASSES]
+    assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["mask", *AREAS]
     with Image.open(io.BytesIO(answer["mask"][0])) as mask:
         np.testing.assert_array_equal(mask, [[1, 1, 1, 3, 3, 3], [3, 3, 3, 2, 2, 2]])
-    assert answer.loc[0, [*CLASSES]].tolist() == [0.25, 0.25, 0.5]
+    assert answer.loc[0, [*AREAS]].tolist() == [0.25, 0.25, 0.5]
 
 
 def test_the_logged_classifier_answers_with_a_label_and_its_probability(logged, tmp_path: Path) -> None:

@@ -19,12 +19,13 @@ EPOCHS = 3
 TRAIN_ALL = """
 import os, sys
 import keras
-from pipeline import models, train
+from pipeline import train
+from pipeline.models.classifier import residual
 def tiny(size):
     inputs = keras.Input((size, size, 3))
     x = keras.layers.GlobalAveragePooling2D()(inputs)
     return keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(x), name="residual")
-models.ARCHITECTURES["residual"] = tiny
+residual.build = tiny
 trainings = []
 for folder in sys.argv[1:]:
     trainings.append(os.fork())
@@ -49,6 +50,7 @@ def train_together(root: Path, number_of_them: int, uri: str | None) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "number_of_them"), [("sqlite", 8), ("server", 4)])
 def test_trainings_that_start_at_once_on_a_new_store_leave_as_many_whole_runs(
     prepared: Path, request: pytest.FixtureRequest, kind: str, number_of_them: int

@@ -12,13 +12,12 @@ import pytest
 from pipeline.download import download
 from pipeline.errors import InputError, without_secrets
 from pipeline.evaluate import evaluate
-from pipeline.tracking.compare import compare
-from pipeline.tracking.show import show
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.train import train
-from tests.helpers.project import clone_of, run_in, write_params
-from tests.helpers.servers import MlflowServer, program
+from tests.helpers.programs import program
+from tests.helpers.project import run_in, write_params
+from tests.helpers.servers import MlflowServer
 from tests.helpers.training import lock_outputs
 
 SECRET = "hunter" + 9 * "2"  # this file does not hold it
@@ -67,6 +66,7 @@ def test_a_line_has_no_name_and_no_password(line: str, printed: str) -> None:
     assert str(InputError(line)) == printed
 
 
+@pytest.mark.slow
 def test_what_an_mlflow_server_is_entered_with_is_written_nowhere(
     server: MlflowServer, prepared: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -78,9 +78,6 @@ def test_what_an_mlflow_server_is_entered_with_is_written_nowhere(
     evaluate("classifier")
     lock_outputs()
     sync([])
-    compare([], Path("runs.md"))
-    with pytest.raises(InputError):
-        show("nothing of this name")
 
     kept = dumped(server)
     assert "pets-classifier" in kept
@@ -130,25 +127,18 @@ def test_a_source_is_named_without_its_password(
     assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("config", "scheme"), [(".dvc/config", "http"), (".dvc/config.local", "ssh")])
 def test_a_remote_that_refuses_is_one_line_without_what_it_was_entered_with(
-    repository: Path,
-    tmp_path: Path,
-    refusing: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture,
-    config: str,
-    scheme: str,
+    clone: Path, refusing: str, capfd: pytest.CaptureFixture, config: str, scheme: str
 ) -> None:
-    folder = clone_of(repository, tmp_path / "clone")
     for lost in ("cache/files", "../data/models"):
-        shutil.rmtree(folder / ".dvc" / lost)
+        shutil.rmtree(clone / ".dvc" / lost)
     url = f"{scheme}://me:{SECRET}@{refusing}/pets"
-    (folder / config).write_text(f"[core]\n  remote = away\n['remote \"away\"']\n  url = {url}\n")
-    monkeypatch.chdir(folder)
+    (clone / config).write_text(f"[core]\n  remote = away\n['remote \"away\"']\n  url = {url}\n")
     with pytest.raises(InputError, match="2 of 2 trainings could not be written"):
         sync([])
     said = capfd.readouterr()
     assert said.err.count("is neither in DVC's cache nor in a remote: ") == 2
     assert SECRET not in said.out + said.err
-    assert holders(folder) == [folder / config]
+    assert holders(clone) == [clone / config]

@@ -12,9 +12,8 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.tracking.store import connect
-from pipeline.train import train
 from tests.helpers.project import REPOSITORY, environment
-from tests.helpers.training import only_run, record_one
+from tests.helpers.training import epochs_trained, only_run, record_one
 
 
 def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,17 +22,16 @@ def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, m
     copy = prepared / "temporary"
     (copy / "data").mkdir(parents=True)
     (copy / "data/prepared").symlink_to(prepared / "data/prepared")
-    (copy / "params.yaml").symlink_to(prepared / "params.yaml")
     monkeypatch.setenv("DVC_ROOT", str(prepared))
     monkeypatch.chdir(copy)
-    train("segmenter")
+    record_one("segmenter", 0.5)
 
     places = {name: mlflow.get_experiment_by_name(name).artifact_location for name in ("pets-segmenter", "Default")}
     assert places["pets-segmenter"] == (prepared / "mlartifacts").as_uri()
     assert places["Default"].removeprefix("file://") == str(prepared / "mlruns/0")
     used = only_run("segmenter").inputs.dataset_inputs[0]
     assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
-    assert {path.name for path in copy.iterdir()} == {"data", "params.yaml"}
+    assert {path.name for path in copy.iterdir()} == {"data"}
 
 
 def test_a_repository_s_path_may_hold_blanks_quotes_and_letters_of_any_kind(
@@ -61,6 +59,7 @@ def test_a_path_that_mlflow_takes_for_another_is_one_line(
     assert not list((prepared / name).iterdir())
 
 
+@pytest.mark.slow
 def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     code = "from pipeline.tracking.store import connect; connect('classifier')"
@@ -126,9 +125,22 @@ def test_a_store_that_cannot_be_used_is_one_line_before_any_work(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
     with pytest.raises(InputError) as caught:
-        train("classifier")
+        connect("classifier")
     line = str(caught.value)
     assert named in line
     assert "\n" not in line
     assert not any(secret in line for secret in ("me:", "secret", "se@", "cret@"))
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_used_ends_a_training_before_any_work(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from pipeline.train import train  # TensorFlow takes 5 s, and the other tests here need none
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"the MLflow store http://127.0.0.1:9 cannot be used: "):
+        train("classifier")
+    assert epochs_trained(capsys) == []
     assert not Path("data/models").exists()
