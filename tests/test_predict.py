@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.data.archives import Stems, read_pictures
+from pipeline.data.archives import read_pictures
 from pipeline.data.pictures import size_of
 from pipeline.evaluation.figures import COLOURS
 from pipeline.predict import areas, classify, input_of, main, overlay_names, predict_masks, reading, segment
@@ -203,7 +203,7 @@ def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
 def pictures(repository: Path) -> dict[str, bytes]:
     """The test pictures of the embedded pets, by stem."""
     stems = set(pd.read_csv(repository / "data/plots/classifier/predictions.csv")["stem"])
-    return dict(read_pictures(repository / "data/raw/images.tar.gz", Stems(stems)))
+    return dict(read_pictures(repository / "data/raw/images.tar.gz", stems))
 
 
 def test_the_classifier_says_of_each_test_picture_what_evaluation_wrote(

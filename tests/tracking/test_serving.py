@@ -13,7 +13,7 @@ import pytest
 import requests
 from PIL import Image
 
-from pipeline.data.archives import Stems, read_pictures
+from pipeline.data.archives import read_pictures
 from pipeline.data.pictures import size_of
 from pipeline.predict import classify, input_of, predict_masks, segment
 from pipeline.tasks import CLASSES
@@ -130,7 +130,7 @@ def test_the_servers_say_of_the_test_pictures_what_evaluation_said(
     segmenter: str, classifier: str, repository: Path
 ) -> None:
     table = pd.read_csv(repository / "data/plots/classifier/predictions.csv")
-    pictures = dict(read_pictures(repository / "data/raw/images.tar.gz", Stems(table["stem"])))
+    pictures = dict(read_pictures(repository / "data/raw/images.tar.gz", table["stem"]))
     said = pd.DataFrame(answers(classifier, *(pictures[stem] for stem in table["stem"])))
     assert said["label"].tolist() == table["predicted"].tolist()
     dog = said["probability"].where(said["label"] == "dog", 1 - said["probability"])
