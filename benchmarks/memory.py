@@ -22,12 +22,12 @@ import pandas as pd
 
 from benchmarks.measure import REPOSITORY, table
 from pipeline.data.archives import read_lists, read_pictures, read_trimaps
-from pipeline.data.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.data.dataset import load_dataset
 from pipeline.params import load_params
 from pipeline.paths import RAW
 from pipeline.tasks import TASKS
-from pipeline.train import new_models
-from pipeline.training.twin import is_augmented
+from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
+from pipeline.training.setup import new_models
 from tests.helpers.petsbuilder import write_tar
 
 STEPS = 6
@@ -64,8 +64,8 @@ def write_archives(times: int, folder: Path) -> None:
 def train_some(task: str) -> None:
     """An epoch of reading, with some steps."""
     params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
-    model, twin = new_models(task, params, data.image_size)
-    batches = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
+    _, twin = new_models(task, params, data)
+    batches = training_batches(data, params.batch_size, params.seed, augmentation=params.augmentation)
     validation = ordered_batches(data, "validation", params.batch_size)
     twin.fit(
         batches,

@@ -2,11 +2,13 @@
 
 import shutil
 import signal
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
 from filelock import FileLock
+from sqlalchemy import Engine, event
 
 from pipeline.tasks import TASKS
 from tests.helpers.project import (
@@ -30,6 +32,13 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable says where things are, neither the user's nor one of an earlier test: MLflow sets its own."""
     for name in FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
+
+
+@event.listens_for(Engine, "connect")
+def write_fast(connection: object, _: object) -> None:
+    """A store of a test need not outlive the machine: sqlite leaves it to the system when the disk gets it."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from benchmarks.endings import outputs
 from benchmarks.kills import Trial, run_trial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trial",
     [

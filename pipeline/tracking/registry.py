@@ -105,7 +105,7 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
         else:
             by_hand = "yes: chosen by hand, on other prepared data"
             prospects = f"if promoted: {by_hand if _is_of_other_data(version, champion) else judge(version, champion)}"
-    return version.version, version.run_id, prospects
+    return str(version.version), version.run_id, prospects  # a number in a store without a server
 
 
 def _version_with(task: str, model_md5: str) -> ModelVersion | None:

@@ -52,6 +52,11 @@ def _states(task: str) -> list[Path]:
     return [path for _, path in sorted(dated, reverse=True)]
 
 
+def _forget(path: Path) -> None:
+    for file in (path, path.with_suffix(".lock")):  # the lock of train.py lies beside the state
+        file.unlink(missing_ok=True)
+
+
 def _finished_history(path: Path) -> str | None:
     try:
         with np.load(path) as file:

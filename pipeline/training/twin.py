@@ -89,6 +89,14 @@ class TurnedConvolution(layers.Conv2DTranspose):
         return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
+class Logits(layers.Softmax):
+    """A last softmax that is left to the loss."""
+
+    def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
+        """Return the inputs."""
+        return inputs
+
+
 REPLACEMENTS = (FusedBatchNormalization, TurnedConvolution)
 
 
@@ -111,25 +119,26 @@ def training_twin(model: keras.Model, policy: str) -> tuple[keras.Model, keras.l
             config["dtype"] = policy
         if from_logits and layer is model.layers[-1]:
             if isinstance(layer, layers.Softmax):
-                return layers.Activation("linear", name=layer.name)
-            config["activation"] = "linear"
+                kind = Logits
+            else:
+                config["activation"] = "linear"
         return kind.from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=twin_of)
-    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(twin.output)
-    twin = keras.Model(twin.input, outputs, name=model.name)
+    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(twin.outputs[0])
+    twin = keras.Model(twin.inputs[0], outputs, name=model.name)
     twin.set_weights(model.get_weights())
     return twin, *_objective(outputs.shape[-1], from_logits)
 
 
 def _last_activation(model: keras.Model) -> Callable | None:
     """Return the sigmoid or softmax that a model ends in, if it is the one that the loss takes logits for."""
-    fitting = keras.activations.sigmoid if model.output.shape[-1] == 1 else keras.activations.softmax
+    fitting = keras.activations.sigmoid if model.outputs[0].shape[-1] == 1 else keras.activations.softmax
     last = model.layers[-1]
     activation = getattr(last, "activation", None) if isinstance(last, ENDS_IN_ACTIVATION) else None
     if isinstance(last, layers.Softmax) and last.axis == -1:
         activation = keras.activations.softmax
-    return fitting if activation is fitting and last.output is model.output else None
+    return fitting if activation is fitting and last.output is model.outputs[0] else None
 
 
 def _objective(outputs: int, from_logits: bool) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
@@ -146,7 +155,8 @@ def check_twin(model: keras.Model, images: np.ndarray) -> None:
     Raises InputError where they differ by more than rounding: it names the first layer that does, of those replaced.
     """
     twin = training_twin(model, "float32")[0]
-    names = [layer.name for layer in twin.layers if isinstance(layer, REPLACEMENTS)]
+    last = model.layers[-1].name
+    names = [layer.name for layer in twin.layers if isinstance(layer, REPLACEMENTS) and layer.name != last]
     found, expected = (_outputs(one, names, images) for one in (twin, model))
     if (activation := _last_activation(model)) is not None:
         found["the output"] = np.asarray(activation(found["the output"]))
@@ -159,6 +169,8 @@ def check_twin(model: keras.Model, images: np.ndarray) -> None:
 
 def _outputs(model: keras.Model, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
     """Return the outputs of these layers, in their order, and of the model."""
-    tensors = {f"the output of {name}": model.get_layer(name).output for name in names} | {"the output": model.output}
-    outputs = keras.Model(model.input, tensors)(images, training=False)
+    tensors = {f"the output of {name}": model.get_layer(name).output for name in names} | {
+        "the output": model.outputs[0]
+    }
+    outputs = keras.Model(model.inputs[0], tensors)(images, training=False)
     return {name: np.asarray(outputs[name]) for name in tensors}

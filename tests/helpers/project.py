@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What changes where a stage reads and writes, or what its run says of how it came about.
 FROM_OUTSIDE = (
     *("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE"),
-    *("CI", "GITHUB_ACTIONS"),
+    *("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PETS_DATASET"),
 )
 
 

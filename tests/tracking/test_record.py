@@ -1,183 +1,240 @@
-"""One run per training, live while it works, whole when it ends, tied to DVC's outputs by their md5. On both stores."""
+"""One function writes a run from DVC's outputs: whole, once, and never contradicted by what was edited since."""
 
 import json
+import sys
+import time
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.entities import Run, ViewType
 
 from pipeline.evaluate import evaluate
 from pipeline.inputs import content_md5
 from pipeline.params import load_params
 from pipeline.tasks import TASKS
-from pipeline.tracking.search import search
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.live import LIVE
+from pipeline.tracking.record import find, record, record_evaluation, record_training
+from pipeline.tracking.store import search
 from pipeline.train import train
 from pipeline.training.devices import device
 from tests.helpers.petsbuilder import picture
-from tests.helpers.project import commit_all, run_in, tiny, write_params
-from tests.helpers.training import contradict_training, lock_outputs, logged, only_run, runs
+from tests.helpers.project import tiny, write_params
+from tests.helpers.training import (
+    interrupt,
+    lock_outputs,
+    logged,
+    only_run,
+    record_one,
+    result_here,
+    runs,
+    write_outputs,
+)
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+MINE = "mlflow.note.content"
 
 
-def history_and_checkpoint(task: str) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in (Path(f"data/models/{task}.keras"), Path(f"data/history/{task}.csv"))}
+def table(path: str) -> dict[str, float]:
+    return json.loads(Path(path).read_text())
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_one_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Path, task: str) -> None:
+def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Path, task: str) -> None:
+    before = time.time()
     train(task)
+    taken = time.time() - before
     evaluate(task)
     run = only_run(task)
 
-    assert run.info.status == "FINISHED"
-    params = getattr(load_params(), f"train_{task}")
-    expected = {name: str(value) for name, value in params.model_dump().items()} | {"image_size": "16"}
-    assert run.data.params == expected
+    assert (run.info.status, run.info.run_name) == ("FINISHED", getattr(load_params(), f"train_{task}").architecture)
+    assert 0 < (run.info.end_time - run.info.start_time) / 1000 < taken, "it lasts as long as its epochs"
+    params = getattr(load_params(), f"train_{task}").model_dump() | {"image_size": 16}
+    assert run.data.params == {name: str(value) for name, value in params.items()}
     written = pd.read_csv(f"data/history/{task}.csv")
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+    for name in CURVES:
         assert logged(run, name) == list(zip(written["epoch"], written[name], strict=True)), "to the last digit"
     best = written.loc[written["val_loss"].idxmin()]
     for name, column in (("best_epoch", "epoch"), ("best_val_loss", "val_loss"), ("best_val_accuracy", "val_accuracy")):
         assert run.data.metrics[name] == best[column]
 
     paths = {
-        "model": f"data/models/{task}.keras",
-        "history": f"data/history/{task}.csv",
-        "data": f"data/prepared/{task}",
-        "metrics": f"data/metrics/{task}.json",
-        "plots": f"data/plots/{task}",
+        "model_md5": f"data/models/{task}.keras",
+        "history_md5": f"data/history/{task}.csv",
+        "data_md5": f"data/prepared/{task}",
+        "metrics_md5": f"data/metrics/{task}.json",
+        "plots_md5": f"data/plots/{task}",
     }
-    for name, path in paths.items():
-        assert run.data.tags[f"{name}_md5"] == content_md5(Path(path))
-    assert (run.data.tags["origin"], run.data.tags["device"]) == ("python -m pipeline.train", device("mixed"))
+    expected = {name: content_md5(Path(path)) for name, path in paths.items()}
+    expected |= {"origin": "python -m pipeline.train", "device": device("mixed"), "champion": "yes: the first"}
+    assert run.data.tags.items() > expected.items()
+    assert LIVE not in run.data.tags
 
-    metrics = pd.read_json(f"data/metrics/{task}.json", typ="series", precise_float=True)
-    assert {name: run.data.metrics[f"test_{name}"] for name in metrics.index} == dict(metrics), "to the last digit"
-    headline = {"segmenter": "mean_iou", "classifier": "accuracy"}[task]
+    metrics = table(f"data/metrics/{task}.json")
+    assert {name: run.data.metrics[f"test_{name}"] for name in metrics} == metrics, "to the last digit"
+    headline = TASKS[task].metrics[0].name
     low, high = metrics[f"{headline}_low"], metrics[f"{headline}_high"]
     row = f"| {headline} | {metrics[headline]:.4f} | {low:.4f} to {high:.4f} |"
-    assert row in run.data.tags["mlflow.note.content"].splitlines()
+    assert row in run.data.tags[MINE].splitlines()
     files = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id, "evaluation")}
     assert files == {f"evaluation/{file.name}" for file in Path(f"data/plots/{task}").iterdir()}
 
-
-def test_the_model_in_the_store_is_the_checkpoint_byte_for_byte_and_knows_its_test_metrics(store: Path) -> None:
-    train("classifier")
-    evaluate("classifier")
-    run = only_run("classifier")
     (output,) = run.outputs.model_outputs
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
-    checkpoints = list(folder.rglob("*.keras"))
-    assert [content_md5(path) for path in checkpoints] == [run.data.tags["model_md5"]]
-
-    answer = mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict(pd.DataFrame({"picture": [picture("A_1")]}))
-    assert answer["label"][0] in ("cat", "dog")
-    metrics = {metric.key: metric.value for metric in mlflow.get_logged_model(output.model_id).metrics}
-    assert metrics["test_accuracy"] == run.data.metrics["test_accuracy"]
+    assert [content_md5(path) for path in folder.rglob("*.keras")] == [run.data.tags["model_md5"]], "byte for byte"
+    answer = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"picture": [picture("A_1")]}))
+    assert len(answer) == 1
+    of_model = {metric.key: metric.value for metric in mlflow.get_logged_model(output.model_id).metrics}
+    assert of_model[f"test_{headline}"] == run.data.metrics[f"test_{headline}"]
 
 
-def test_commit_and_patch_of_the_run_are_the_code_and_the_parameters_that_trained(prepared: Path) -> None:
-    Path("pipeline").mkdir()
-    Path("pipeline/old.py").write_text("a = 1\n")
-    run_in(prepared, "git", "init", "--quiet")
-    run_in(prepared, "git", "config", "user.name", "test")
-    run_in(prepared, "git", "config", "user.email", "test@example.org")
-    commit_all(prepared, "as it was")
-    Path("pipeline/old.py").write_text("a = 2\n")
-    Path("pipeline/new.py").write_text("b = 3\n")
-    Path("README.md").write_text("decides nothing")
-    run_in(prepared, "git", "add", "README.md")
-    staged = run_in(prepared, "git", "diff", "--cached").stdout
-    train("classifier")
-    assert run_in(prepared, "git", "diff", "--cached").stdout == staged, "the user's index is as it was"
+def test_the_same_training_and_evaluation_again_leave_the_one_run_as_it_is(store: Path) -> None:
+    first = record_one("classifier", 0.5)
+    again = record_one("classifier", 0.5, origin="another")
+    assert again.to_dictionary() == first.to_dictionary()
+    assert len(search("classifier", view=ViewType.ALL)) == 1
+    assert len(logged(first, "test_accuracy")) == 1
 
+
+def test_a_run_has_what_it_came_from_and_the_patch_of_its_code(store: Path) -> None:
+    write_outputs("classifier")
+    record(
+        result_here("classifier"), Origin({"dvc_experiment": "bold", "uncommitted": "params.yaml"}, "--- a\n+++ b\n")
+    )
     run = only_run("classifier")
-    assert run.data.tags["uncommitted"] == "pipeline/new.py, pipeline/old.py"
-    patch = mlflow.artifacts.download_artifacts(run_id=run.info.run_id, artifact_path="uncommitted.patch")
-    run_in(prepared, "git", "stash", "--quiet", "--include-untracked", "--", "pipeline")
-    assert Path("pipeline/old.py").read_text() == "a = 1\n"
-    run_in(prepared, "git", "apply", patch)
-    assert (Path("pipeline/old.py").read_text(), Path("pipeline/new.py").read_text()) == ("a = 2\n", "b = 3\n")
+    assert run.info.run_name == "tiny bold"
+    assert (run.data.tags["uncommitted"], run.data.tags["mlflow.source.name"]) == ("params.yaml", "pipeline/train.py")
+    patch = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/uncommitted.patch")
+    assert patch == "--- a\n+++ b\n"
 
 
-def test_the_run_names_the_prepared_pictures_that_it_learns_from_as_its_inputs(prepared: Path) -> None:
-    train("segmenter")
-    md5, found = content_md5(Path("data/prepared/segmenter")), {}
-    for used in only_run("segmenter").inputs.dataset_inputs:
-        assert used.dataset.digest == md5
+def test_a_run_lasts_as_long_as_its_training_did(prepared: Path) -> None:
+    write_outputs("classifier")
+    record(result_here("classifier"), Origin({}), seconds=3600.5)
+    info = only_run("classifier").info
+    assert info.end_time - info.start_time == 3_600_500
+    assert abs(time.time() * 1000 - info.end_time) < 60_000
+
+
+def test_a_run_names_the_prepared_pictures_that_it_learned_from_as_its_inputs(prepared: Path) -> None:
+    found = {}
+    for used in record_one("segmenter", 0.5, "md5.dir").inputs.dataset_inputs:
+        assert used.dataset.digest == "md5.dir"
         assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
         (context,) = [tag.value for tag in used.tags]
         found[used.dataset.name] = (context, json.loads(used.dataset.profile)["num_rows"])
     assert found == {"pets-segmenter train": ("training", 10), "pets-segmenter validation": ("validation", 4)}
 
 
+def test_a_long_history_is_logged_whole(prepared: Path) -> None:
+    write_outputs("classifier")
+    rows = "".join(f"{epoch},1,0.5,{1 / epoch},0.5\n" for epoch in range(1, 401))  # 1,600 points, MLflow takes 1,000
+    Path("data/history/classifier.csv").write_text(f"epoch,loss,accuracy,val_loss,val_accuracy\n{rows}")
+    record(result_here("classifier"), Origin({}))
+    assert logged(only_run("classifier"), "val_loss") == [(epoch, 1 / epoch) for epoch in range(1, 401)]
+
+
+def params_here() -> dict[str, object]:
+    return load_params().train_classifier.model_dump() | {"image_size": 16}
+
+
+def train_and_record(val_loss: float = 0.5) -> Run:
+    """Leave outputs, a dvc.lock and a run as a training does."""
+    write_outputs("classifier", val_loss)
+    lock_outputs()
+    record_training("classifier", params_here(), Origin({"origin": "dvc repro"}), 1.0)
+    return runs("classifier")[0]
+
+
 def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(prepared: Path) -> None:
-    train("classifier")
-    trained = only_run("classifier")
-    mlflow.MlflowClient().set_tag(trained.info.run_id, "model_md5", "of another checkpoint")
-    evaluate("classifier")
-    restored, _ = runs("classifier")
-    assert restored.info.status == "FINISHED"
-    assert restored.data.tags["origin"] == "restored from DVC"
+    trained = train_and_record()
+    mlflow.delete_run(trained.info.run_id)
+    record_evaluation("classifier", params_here())
+    restored = only_run("classifier")
+    assert (restored.info.status, restored.data.tags["origin"]) == ("FINISHED", "restored from DVC")
     assert restored.data.params == trained.data.params
-    for name in ("history_md5", "data_md5"):
-        assert restored.data.tags[name] == trained.data.tags[name]
     assert restored.data.metrics.items() > trained.data.metrics.items(), "the same, and the evaluation's"
-    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+    for name in CURVES:
         assert logged(restored, name) == logged(trained, name)
 
 
 def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(prepared: Path) -> None:
-    # Of the first two the best epoch is the first, so that their checkpoints are the same bytes.
-    contradict_training(prepared / "data/prepared/classifier")
-    outputs, found = {}, {}
-    for name, changes in (("short", {"epochs": 2}), ("long", {"epochs": 3}), ("other", {"epochs": 2, "seed": 5})):
-        write_params(prepared, **tiny(train_classifier=changes))
-        train("classifier")
-        outputs[name], found[name] = history_and_checkpoint("classifier"), runs("classifier")[0].info.run_id
-    checkpoint, history = outputs["short"]
-    assert outputs["short"][checkpoint] == outputs["long"][checkpoint] != outputs["other"][checkpoint]
-    assert outputs["short"][history] != outputs["long"][history]
-
-    write_params(prepared, **tiny(train_classifier={"epochs": 2}))
-    for path, content in outputs["short"].items():
-        path.write_bytes(content)
-    evaluate("classifier")
+    first, second = train_and_record(0.5), train_and_record(0.75)
+    assert first.data.tags["model_md5"] == second.data.tags["model_md5"]
+    write_outputs("classifier", 0.5)
+    record_evaluation("classifier", params_here())
     evaluated = [run.info.run_id for run in runs("classifier") if "test_accuracy" in run.data.metrics]
-    assert evaluated == [found["short"]]
+    assert evaluated == [first.info.run_id]
 
 
-def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(prepared: Path) -> None:
-    train("classifier")
-    lock_outputs()
+@pytest.mark.parametrize("is_in_store", [True, False])
+def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(
+    prepared: Path, is_in_store: bool
+) -> None:
+    trained = train_and_record()
+    if not is_in_store:
+        mlflow.delete_run(trained.info.run_id)
     write_params(prepared, **tiny(train_classifier={"seed": 77}))
-    evaluate("classifier")
-    assert only_run("classifier").data.params["seed"] == "1337"
-    assert "test_accuracy" in only_run("classifier").data.metrics
-
-
-def test_the_same_training_again_leaves_one_run_and_one_evaluation(store: Path) -> None:
-    for _ in range(2):
-        train("classifier")
-        evaluate("classifier")
+    record_evaluation("classifier", params_here())
     run = only_run("classifier")
-    assert run.data.tags["repeats"] == "1"
-    assert len(logged(run, "test_accuracy")) == 1
-    assert [step for step, _ in logged(run, "loss")] == [1, 2, 3]
-    deleted = search("classifier", view=mlflow.entities.ViewType.DELETED_ONLY)
-    assert [repeat.data.tags["repeat_of"] for repeat in deleted] == [run.info.run_id]
+    assert (run.data.params["seed"], "test_accuracy" in run.data.metrics) == ("1337", True)
 
 
-def test_a_changed_evaluation_replaces_the_figures_of_the_run(store: Path) -> None:
-    train("classifier")
-    evaluate("classifier")
-    before = only_run("classifier")
-    mlflow.MlflowClient().set_tag(before.info.run_id, "mlflow.note.content", "mine")
-    write_params(store, **tiny(evaluate_classifier={"seed": 5}))
-    evaluate("classifier")
+def test_a_lock_that_names_another_training_does_not_change_a_finished_run(prepared: Path) -> None:
+    before = train_and_record()
+    text = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(text.replace(before.data.tags["history_md5"], "0" * 32).replace("1337", "77"))
+    record_evaluation("classifier", params_here())
+    after = only_run("classifier")
+    assert (after.info.run_id, after.data.params) == (before.info.run_id, before.data.params)
+
+
+def test_a_changed_evaluation_replaces_the_metrics_of_the_run_and_not_what_a_person_wrote(store: Path) -> None:
+    run = record_one("classifier", 0.5)
+    mlflow.MlflowClient().set_tag(run.info.run_id, MINE, "mine")
+    Path("data/metrics/classifier.json").write_text('{"accuracy": 0.1234567890123456}')
+    record(result_here("classifier"), Origin({}))
     after = only_run("classifier")
     assert after.data.tags["metrics_md5"] == content_md5(Path("data/metrics/classifier.json"))
-    assert after.data.tags["metrics_md5"] != before.data.tags["metrics_md5"]
-    assert after.data.tags["mlflow.note.content"] == "mine", "what a person wrote stays"
-    written = pd.read_json("data/metrics/classifier.json", typ="series", precise_float=True)
-    assert after.data.metrics["test_roc_auc_low"] == written["roc_auc_low"]
+    assert after.data.metrics["test_accuracy"] == 0.1234567890123456
+    assert after.data.tags[MINE] == "mine"
+
+
+def test_of_two_machines_that_end_the_same_training_the_older_run_stays(prepared: Path) -> None:
+    first = record_one("classifier", 0.5)
+    other = mlflow.MlflowClient().create_run(first.info.experiment_id, tags=first.data.tags)
+    mlflow.MlflowClient().set_terminated(other.info.run_id)
+    record(result_here("classifier"), Origin({}))
+    assert only_run("classifier").info.run_id == first.info.run_id
+
+
+@pytest.mark.parametrize("at", ["run_params", "log_model"])
+def test_the_part_of_a_run_that_a_kill_left_goes_when_the_whole_one_is_written(
+    store: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeline.tracking.record.{at}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record_one("classifier", 0.5)
+    assert [run.info.status == "FINISHED" for run in runs("classifier")] == [False]
+    assert find(result_here("classifier")) is None
+    assert record_one("classifier", 0.5).info.status == "FINISHED"
+    only_run("classifier")
+
+
+def test_an_output_that_is_missing_is_no_fault_of_the_store(prepared: Path) -> None:
+    write_outputs("classifier")
+    result = result_here("classifier")
+    Path("data/history/classifier.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"data/history/classifier\.csv"):
+        record(result, Origin({}))
+
+
+def test_a_broken_import_while_a_model_is_logged_is_no_fault_of_the_store(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.evaluation.classifier", None)
+    with pytest.raises(ImportError, match=r"pipeline\.evaluation\.classifier"):
+        record_one("classifier", 0.5)

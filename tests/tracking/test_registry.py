@@ -3,15 +3,45 @@
 What the store must do is asked of both, sqlite and a server.
 """
 
+import json
 from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.entities import LoggedModelOutput, Metric, Param, Run
 
 from pipeline.errors import InputError
 from pipeline.tasks import TASKS
-from pipeline.tracking.registry import WAITS, champion_of, mend, outlook, promote, versions_of
-from tests.helpers.training import record_one
+from pipeline.tracking import registry
+from pipeline.tracking.registry import WAITS, champion_of, mend, promote, standing, versions_of
+from pipeline.tracking.store import StoreError, connect, search
+
+
+def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> Run:
+    """Leave what the registry looks at of an evaluated training, a run with a model, and have it registered.
+
+    A seed has a checkpoint of its own. tags: of the run, if there is none of this training.
+    """
+    headline = TASKS[task].metrics[0].name
+    scores = {headline: 1 - val_loss, f"{headline}_low": 0.25, f"{headline}_high": 0.75}
+    md5s = {"model_md5": f"{seed:032}", "history_md5": repr(val_loss), "data_md5": data_md5, "plots_md5": "plots"}
+    found = search(task, " and ".join(f"tags.{name} = '{md5}'" for name, md5 in md5s.items()))
+    run_id = found[0].info.run_id if found else write_run(task, md5s | tags, scores | {"best_val_loss": val_loss})
+    registry.register(task, mlflow.get_run(run_id), scores)
+    return mlflow.get_run(run_id)
+
+
+def write_run(task: str, tags: dict[str, str], values: dict[str, float]) -> str:
+    client, experiment = mlflow.MlflowClient(), connect(task)
+    run_id = client.create_run(experiment, tags=tags, run_name="tiny").info.run_id
+    params = {"architecture": "tiny", "epochs": "1", "image_size": "16"}
+    metrics = [Metric(name, value, 0, 0) for name, value in (values | {"best_epoch": 1}).items()]
+    client.log_batch(run_id, metrics, [Param(*param) for param in params.items()])
+    model = client.create_logged_model(experiment, "model", source_run_id=run_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])
+    client.finalize_logged_model(model.model_id, "READY")
+    client.set_terminated(run_id)
+    return run_id
 
 
 def champion(task: str = "classifier") -> str:
@@ -40,6 +70,67 @@ def test_the_same_bytes_of_two_trainings_are_one_version(prepared: Path) -> None
     longer = record_one("classifier", 0.6)  # another history, the same checkpoint
     assert len(versions_of("classifier")) == 1
     assert longer.data.tags["champion"] == "no: the checkpoint is version 1 already"
+
+
+def test_of_two_machines_that_register_a_checkpoint_at_once_one_version_is_left(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = record_one("classifier", 0.5)
+    with monkeypatch.context() as patch:  # the second one has looked before the first one registered
+        answers = iter([None])
+        real = registry._version_with
+        patch.setattr(registry, "_version_with", lambda *asked: next(answers, real(*asked)))
+        registry.register("classifier", run, {})
+    assert [(int(version.version), version.run_id) for version in versions_of("classifier")] == [(1, run.info.run_id)]
+
+
+def test_of_two_versions_of_a_checkpoint_that_a_kill_left_sync_keeps_the_first(prepared: Path) -> None:
+    run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
+    (first,) = versions_of("classifier")
+    client.create_model_version(first.name, first.source, run.info.run_id, first.tags, model_id=first.model_id)
+    assert mend("classifier") == []
+    assert [int(version.version) for version in versions_of("classifier")] == [1]
+
+
+def test_a_model_and_its_versions_are_described(store: Path) -> None:
+    run, client = record_one("classifier", 0.25), mlflow.MlflowClient()
+    assert client.get_registered_model("pets-classifier").description == TASKS["classifier"].description
+    (version,) = versions_of("classifier")
+    for words in (
+        "# pets-classifier: tiny, 16 x 16",
+        TASKS["classifier"].description,
+        run.data.tags["data_md5"],
+        run.info.run_id,
+        "Best of 1 epochs by validation loss: 1 (0.2500).",
+        "| accuracy | 0.7500 | 0.2500 to 0.7500 |",
+    ):
+        assert words in version.description
+
+
+def test_a_model_names_its_version_once_and_a_deleted_one_no_more(store: Path) -> None:
+    def named() -> list[dict]:
+        return json.loads(mlflow.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
+
+    run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
+    (model,) = run.outputs.model_outputs
+    assert named() == [{"name": "pets-classifier", "version": "1"}]
+    client.delete_model_version("pets-classifier", "1")
+    mend("classifier")
+    (version,) = versions_of("classifier")
+    assert named() == [{"name": "pets-classifier", "version": str(version.version)}]
+
+
+@pytest.mark.parametrize("by_a_person", [True, False])
+def test_a_changed_evaluation_changes_the_model_card_unless_a_person_wrote_it(
+    prepared: Path, by_a_person: bool
+) -> None:
+    run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
+    if by_a_person:
+        client.update_model_version("pets-classifier", "1", "mine")
+    registry.register("classifier", run, {"accuracy": 0.125, "accuracy_low": 0.0, "accuracy_high": 0.25})
+    (version,) = versions_of("classifier")
+    assert ("| accuracy | 0.1250 | 0.0000 to 0.2500 |" in version.description) != by_a_person
+    assert (version.description == "mine") == by_a_person
 
 
 @pytest.mark.parametrize(
@@ -149,7 +240,7 @@ def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
     line, *others = mend("classifier")
     assert line == f"the MLflow run {run_id} has 0 models named model, not 1; {remedy}"
-    assert others == ["pets-classifier: version 3 for the run tiny", "pets-classifier: version 3 is champion"]
+    assert others == ["pets-classifier: a version for the run tiny", "pets-classifier: version 3 is champion"]
     assert champion() == other.info.run_id
 
     client.delete_run(run_id)
@@ -197,7 +288,7 @@ def from_ci(loss: float, data_md5: str = "data", seed: int = 0) -> str:
 
 
 def promoted(run_id: str) -> str:
-    return promote("classifier", mlflow.get_run(run_id))
+    return promote("classifier", mlflow.get_run(run_id).data.tags["model_md5"])
 
 
 def test_what_ci_trained_takes_part_once_it_is_promoted(store: Path) -> None:
@@ -228,7 +319,8 @@ def test_who_promotes_a_training_on_other_data_has_chosen_it(prepared: Path) -> 
 
 def test_the_outlook_of_a_version_is_what_becomes_of_it(prepared: Path) -> None:
     def outlooks() -> list[str]:
-        return [outlook("classifier", version) for version in versions_of("classifier")]
+        md5s = [version.tags["model_md5"] for version in versions_of("classifier")]
+        return [standing("classifier", md5)[2] for md5 in md5s]
 
     waiting = from_ci(0.5)
     assert outlooks() == ["if promoted: yes: the first"]
@@ -244,8 +336,11 @@ def test_the_outlook_of_a_version_is_what_becomes_of_it(prepared: Path) -> None:
     ]
 
 
-def test_a_run_that_was_not_evaluated_cannot_be_promoted(prepared: Path) -> None:
-    run = record_one("classifier", 0.5)
+def test_a_checkpoint_without_a_version_is_one_line_for_who_promotes_it_or_asks_for_it(prepared: Path) -> None:
+    md5 = record_one("classifier", 0.5).data.tags["model_md5"]
+    assert standing("classifier", md5)[0] == "1"
     mlflow.MlflowClient().delete_model_version("pets-classifier", "1")
-    with pytest.raises(InputError, match=f"the MLflow run {run.info.run_id} has no version of pets-classifier; "):
-        promoted(run.info.run_id)
+    with pytest.raises(InputError, match=f"pets-classifier: no version has the checkpoint {md5}; `python -m"):
+        promote("classifier", md5)
+    with pytest.raises(StoreError, match="pets-classifier lacks this checkpoint; `python -m"):
+        standing("classifier", md5)

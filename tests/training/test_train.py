@@ -42,11 +42,10 @@ def test_the_checkpoint_is_the_epoch_of_the_best_validation_loss(prepared: Path,
     assert found == pytest.approx(history["val_loss"].min(), rel=1e-5)
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_a_training_in_16_bits_gives_a_plain_float32_checkpoint(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, policy: str
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.train.keras_policy", lambda precision: policy)
+    monkeypatch.setattr("pipeline.training.setup.keras_policy", lambda precision: "mixed_bfloat16")
     write_params(prepared, **tiny(train_classifier={"architecture": "mini_xception"}))
     train("classifier")
     model, best = keras.models.load_model("data/models/classifier.keras"), pd.read_csv("data/history/classifier.csv")

@@ -1,4 +1,4 @@
-"""evaluate_masks and evaluate_labels: Keras models that read their answer off the picture, metrics by hand.
+"""How each task is evaluated: Keras models that read their answer off the picture, metrics by hand.
 
 Every picture has a colour of its own, by which it is found again in the picture grids.
 """
@@ -12,9 +12,10 @@ import pytest
 from keras import layers
 from PIL import Image
 
-from pipeline import evaluate as stage
 from pipeline.data.dataset import Dataset
-from pipeline.evaluate import evaluate_labels, evaluate_masks
+from pipeline.evaluation import classifier as labelling
+from pipeline.evaluation import scoring
+from pipeline.evaluation import segmenter as segmenting
 from pipeline.params import Evaluate
 
 PARAMS = Evaluate(bootstrap_samples=100, grid_pictures=2, seed=1)
@@ -100,7 +101,7 @@ def pictures_in(path: Path, candidates: range, axis: int) -> list[int]:
 
 
 def test_segmenter_metrics_come_from_one_confusion_matrix_over_all_test_pixels(segmenter, masks, tmp_path):
-    result = evaluate_masks(segmenter, masks, PARAMS, tmp_path)
+    result = segmenting.evaluate(segmenter, masks, PARAMS, tmp_path)
     # Truth by row: [[3, 1, 1], [0, 6, 0], [0, 1, 0]]
     expected = {"mean_iou": 0.45, "pixel_accuracy": 9 / 12}
     expected |= {"iou_foreground": 3 / 5, "iou_background": 6 / 8, "iou_contour": 0}
@@ -113,7 +114,7 @@ def test_segmenter_metrics_come_from_one_confusion_matrix_over_all_test_pixels(s
 
 
 def test_segmenter_plots(segmenter, masks, tmp_path):
-    evaluate_masks(segmenter, masks, PARAMS, tmp_path)
+    segmenting.evaluate(segmenter, masks, PARAMS, tmp_path)
     per_class = pd.read_csv(tmp_path / "classes.csv")
     assert per_class["class"].tolist() == ["foreground", "background", "contour"]
     np.testing.assert_allclose(per_class[["iou", "dice"]], [[3 / 5, 6 / 8], [6 / 8, 12 / 14], [0, 0]])
@@ -121,7 +122,7 @@ def test_segmenter_plots(segmenter, masks, tmp_path):
 
 
 def test_the_worst_masks_are_shown_from_the_lowest_mean_iou_up(segmenter, masks, tmp_path):
-    evaluate_masks(segmenter, masks, PARAMS, tmp_path)
+    segmenting.evaluate(segmenter, masks, PARAMS, tmp_path)
     assert pictures_in(tmp_path / "worst.png", range(len(MASKS)), axis=0) == [5, 1]
 
 
@@ -129,14 +130,14 @@ def test_a_perfect_segmenter_scores_one_with_certainty(segmenter, masks, tmp_pat
     easy = Dataset(
         masks.samples.assign(split=["test" if k == 3 else "train" for k in range(6)]), masks.images, masks.targets
     )
-    result = evaluate_masks(segmenter, easy, PARAMS, tmp_path)
+    result = segmenting.evaluate(segmenter, easy, PARAMS, tmp_path)
     assert [result[f"{name}{end}"] for name in ("mean_iou", "pixel_accuracy") for end in ("", "_low", "_high")] == [
         1
     ] * 6
 
 
 def test_classifier_metrics_on_the_test_split(classifier, labels, tmp_path):
-    result = evaluate_labels(classifier, labels, PARAMS, tmp_path)
+    result = labelling.evaluate(classifier, labels, PARAMS, tmp_path)
     # Of 3 cats 1 is right, of 4 dogs 3; of the 12 pairs of a cat and a dog 4 are in the right order and one is a tie.
     expected = {
         "accuracy": 4 / 7,
@@ -151,7 +152,7 @@ def test_classifier_metrics_on_the_test_split(classifier, labels, tmp_path):
 
 
 def test_classifier_predictions(classifier, labels, tmp_path):
-    evaluate_labels(classifier, labels, PARAMS, tmp_path)
+    labelling.evaluate(classifier, labels, PARAMS, tmp_path)
     expected = """stem,breed,actual,predicted,dog_probability
 pug_1,pug,dog,dog,0.875
 pug_2,pug,dog,cat,0.25
@@ -165,7 +166,7 @@ boxer_2,boxer,dog,dog,0.9375
 
 
 def test_classifier_plots(classifier, labels, tmp_path):
-    evaluate_labels(classifier, labels, PARAMS, tmp_path)
+    labelling.evaluate(classifier, labels, PARAMS, tmp_path)
     breeds = pd.read_csv(tmp_path / "breeds.csv").set_index("breed")
     assert breeds["accuracy"].to_dict() == {"Birman": 0.5, "Sphynx": 0, "boxer": 1, "pug": 0.5}
     assert breeds["pictures"].to_dict() == {"Birman": 2, "Sphynx": 1, "boxer": 2, "pug": 2}
@@ -176,29 +177,15 @@ def test_classifier_plots(classifier, labels, tmp_path):
 
 
 def test_mistakes_are_shown_from_the_most_certain_down(classifier, labels, tmp_path):
-    evaluate_labels(classifier, labels, PARAMS.model_copy(update={"grid_pictures": 4}), tmp_path)
+    labelling.evaluate(classifier, labels, PARAMS.model_copy(update={"grid_pictures": 4}), tmp_path)
     assert pictures_in(tmp_path / "mistakes.png", range(len(LABELS)), axis=1) == [6, 8, 2]
 
 
 def test_the_sample_grid_shows_as_many_different_test_pictures_as_asked_for(classifier, labels, tmp_path):
-    evaluate_labels(classifier, labels, PARAMS.model_copy(update={"grid_pictures": 4}), tmp_path)
+    labelling.evaluate(classifier, labels, PARAMS.model_copy(update={"grid_pictures": 4}), tmp_path)
     shown = pictures_in(tmp_path / "samples.png", range(len(LABELS)), axis=1)
     assert len(shown) == 4
     assert set(shown) <= {1, 2, 3, 5, 6, 8, 9}
-
-
-@pytest.mark.parametrize("told", ["breed", "true species"])
-def test_titles_in_the_grid_tell_the_breed_and_the_true_species(told, classifier, labels, tmp_path):
-    """Another breed or species, of the same pictures, gives another figure."""
-    if told == "breed":
-        other = Dataset(labels.samples.replace({"breed": {"pug": "Maine_Coon"}}), labels.images, labels.targets)
-    else:
-        other = Dataset(labels.samples, labels.images, 1 - labels.targets)
-    everything, contents = PARAMS.model_copy(update={"grid_pictures": 7}), set()
-    for data in (labels, other):
-        evaluate_labels(classifier, data, everything, tmp_path)
-        contents.add((tmp_path / "samples.png").read_bytes())
-    assert len(contents) == 2
 
 
 @pytest.mark.parametrize("task", ["masks", "labels"])
@@ -209,14 +196,14 @@ def test_metrics_and_files_depend_neither_on_the_batch_nor_on_the_time(
         folder = tmp_path / name
         folder.mkdir()
         if task == "masks":
-            result = evaluate_masks(segmenter, masks, PARAMS, folder)
+            result = segmenting.evaluate(segmenter, masks, PARAMS, folder)
         else:
-            result = evaluate_labels(classifier, labels, PARAMS, folder)
+            result = labelling.evaluate(classifier, labels, PARAMS, folder)
         return result, {path.name: path.read_bytes() for path in folder.iterdir()}
 
     first = outcome("first")
     assert outcome("again") == first
-    monkeypatch.setattr(stage, "BATCH", 2)  # a remainder in both tasks
+    monkeypatch.setattr(scoring, "BATCH", 2)  # a remainder in both tasks
     assert outcome("in small batches") == first
 
 

@@ -1,8 +1,4 @@
-"""The architectures against the chapter, layer by layer, and what every model owes the rest of the pipeline.
-
-`training=False` is not idle: Keras' augmentation layers are on in a plain `model(x)`, and off only under `predict`,
-`evaluate` or this argument.
-"""
+"""The architectures against the chapter, layer by layer, and what every model owes the rest of the pipeline."""
 
 import subprocess
 import sys
@@ -12,17 +8,18 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline.models import ARCHITECTURES, encoder_decoder, mini_xception, naive, residual
+from pipeline.models.classifier import mini_xception, naive, residual
+from pipeline.models.segmenter import encoder_decoder
 
 SMALL = {"encoder_decoder": 16, "mini_xception": 32, "naive": 78, "residual": 32}  # pixels; quick to run
-AUGMENTED = ("mini_xception", "naive")
+MODULES = {"encoder_decoder": encoder_decoder, "mini_xception": mini_xception, "naive": naive, "residual": residual}
 
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, keras.Model]:
     """Every architecture at a small size, with random weights."""
     keras.utils.set_random_seed(0)
-    return {name: ARCHITECTURES[name](size) for name, size in SMALL.items()}
+    return {name: MODULES[name].build(size) for name, size in SMALL.items()}
 
 
 def pictures(size: int, count: int = 3) -> np.ndarray:
@@ -48,7 +45,7 @@ def network_input(model: keras.Model) -> keras.Model:
     ],
 )
 def test_the_chapters_parameter_counts(architecture, size, parameters):
-    assert architecture(size).count_params() == parameters
+    assert architecture.build(size).count_params() == parameters
 
 
 def test_the_names_in_the_parameters_are_the_models_names(models):
@@ -69,7 +66,7 @@ def test_the_segmenter_halves_and_doubles_three_times(models):
 
 @pytest.mark.parametrize("size", [16, 64])
 def test_the_segmenter_gives_every_pixel_of_its_picture_three_shares_that_sum_to_one(size):
-    shares = np.asarray(encoder_decoder(size)(pictures(size, 2)))
+    shares = np.asarray(encoder_decoder.build(size)(pictures(size, 2)))
     assert shares.shape == (2, size, size, 3)
     assert shares.min() >= 0
     np.testing.assert_allclose(shares.sum(-1), 1, rtol=1e-5)
@@ -77,7 +74,7 @@ def test_the_segmenter_gives_every_pixel_of_its_picture_three_shares_that_sum_to
 
 @pytest.mark.parametrize("name", ["mini_xception", "naive", "residual"])
 def test_a_classifier_gives_every_picture_a_probability(models, name):
-    probabilities = np.asarray(models[name](pictures(SMALL[name]), training=False))
+    probabilities = np.asarray(models[name](pictures(SMALL[name])))
     assert probabilities.shape == (3, 1)
     assert ((probabilities > 0) & (probabilities < 1)).all()
     assert len(np.unique(probabilities)) == 3  # it looks at the picture
@@ -90,7 +87,7 @@ def test_mini_xception_is_a_convolution_and_five_blocks_of_normalize_relu_separa
     main_path = [type(layer).__name__ for layer in model.layers if layer not in on_the_side]
     half_block = ["BatchNormalization", "Activation", "SeparableConv2D"]
     assert main_path == [
-        *("InputLayer", "RandomFlip", "RandomRotation", "RandomZoom", "Rescaling", "Conv2D"),
+        *("InputLayer", "Rescaling", "Conv2D"),
         *5 * [*half_block, *half_block, "MaxPooling2D"],
         *("GlobalAveragePooling2D", "Dropout", "Dense"),
     ]
@@ -126,7 +123,7 @@ def test_the_convolutions_of_mini_xception_have_neither_bias_nor_activation(mode
 def test_the_naive_convnet_is_convolutions_with_poolings_between(models):
     model = models["naive"]
     assert [type(layer).__name__ for layer in model.layers] == [
-        *("InputLayer", "RandomFlip", "RandomRotation", "RandomZoom", "Rescaling"),
+        *("InputLayer", "Rescaling"),
         *4 * ["Conv2D", "MaxPooling2D"],
         *("Conv2D", "Flatten", "Dropout", "Dense"),
     ]
@@ -138,41 +135,24 @@ def test_the_naive_convnet_is_convolutions_with_poolings_between(models):
 
 
 def test_the_naive_convnet_needs_78_pixels():
-    assert naive(78).output_shape == (None, 1)
+    assert naive.build(78).output_shape == (None, 1)
     with pytest.raises(ValueError, match=r"negative|size"):
-        naive(77)
+        naive.build(77)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_a_model_takes_bytes_and_rescales_them_to_0_1(models, name):
     data = pictures(SMALL[name])
-    as_bytes, as_floats = (models[name](data.astype(dtype), training=False) for dtype in (np.uint8, np.float32))
+    as_bytes, as_floats = (models[name](data.astype(dtype)) for dtype in (np.uint8, np.float32))
     np.testing.assert_array_equal(as_bytes, as_floats)
-    np.testing.assert_allclose(network_input(models[name])(data, training=False), data / 255, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", AUGMENTED)
-def test_augmentation_mirrors_rotates_and_zooms_as_much_as_the_chapter_does(models, name):
-    flip, rotation, zoom = models[name].layers[1:4]
-    assert flip.get_config()["mode"] == "horizontal"
-    assert rotation.get_config()["factor"] == (-0.1, 0.1)
-    assert (zoom.get_config()["height_factor"], zoom.get_config()["width_factor"]) == (0.2, None)  # as high as wide
+    np.testing.assert_allclose(network_input(models[name])(data), data / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_pictures_change_from_call_to_call_in_training_if_the_model_augments_and_never_otherwise(models, name):
-    data, front = pictures(SMALL[name]), network_input(models[name])
-    first, second = (np.asarray(front(data, training=True)) for _ in range(2))
-    if name in AUGMENTED:
-        assert not np.allclose(first, second)
-    else:
-        np.testing.assert_allclose(first, data / 255, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", AUGMENTED)
-def test_predict_gives_the_same_twice(models, name):
+def test_a_plain_call_of_a_model_gives_the_same_twice(models, name):
+    """Augmentation is the batches': Keras' layers of it would be on here."""
     data = pictures(SMALL[name])
-    np.testing.assert_array_equal(models[name].predict(data, verbose=0), models[name].predict(data, verbose=0))
+    np.testing.assert_array_equal(models[name](data), models[name](data))
 
 
 def test_a_saved_model_predicts_the_same_in_a_process_without_this_project(models, tmp_path):
@@ -184,7 +164,7 @@ def test_a_saved_model_predicts_the_same_in_a_process_without_this_project(model
         for name in sys.argv[2:]:
             model = keras.models.load_model(f"{folder}/{name}.keras")
             pictures = numpy.load(f"{folder}/{name}.npy")
-            numpy.save(f"{folder}/{name}-predictions.npy", model(pictures, training=False))
+            numpy.save(f"{folder}/{name}-predictions.npy", model(pictures))
     """
     for name, model in models.items():
         model.save(tmp_path / f"{name}.keras")
@@ -192,5 +172,5 @@ def test_a_saved_model_predicts_the_same_in_a_process_without_this_project(model
     command = [sys.executable, "-I", "-c", program, str(tmp_path), *SMALL]  # -I: no PYTHONPATH, no current folder
     subprocess.run(command, cwd="/", check=True, timeout=120)
     for name, model in models.items():
-        expected = model(pictures(SMALL[name]), training=False)
+        expected = model(pictures(SMALL[name]))
         np.testing.assert_allclose(np.load(tmp_path / f"{name}-predictions.npy"), expected, atol=1e-6)

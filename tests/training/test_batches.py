@@ -1,41 +1,25 @@
-"""Batches from a tiny prepared folder in which every picture shows its own row number."""
+"""Batches whose pictures show their row numbers: which pictures, in which order, how augmented."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import tensorflow as tf
 
-from pipeline.data.dataset import Dataset, PackedArray, load_dataset, ordered_batches, steps_per_epoch, training_batches
-from pipeline.errors import InputError
+from pipeline.data.dataset import Dataset, load_dataset
+from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
+from tests.data.rows import SIZE, SPECIES, write_rows
 
-SIZE = 4
-SPLITS = ["test", "train", "train", "duplicate", "validation", "train", "train", "train", "test", "train"] * 2
 TRAIN = [1, 2, 5, 6, 7, 9, 11, 12, 15, 16, 17, 19]
-FILES = {"images": "images.npy", "targets": "masks.npy"}
-SPECIES = ["cat", "dog", "dog", "cat", "dog"] * 4
-
-
-@pytest.fixture(autouse=True)
-def workspace(tmp_path, monkeypatch):
-    """data/prepared as preprocess writes it: picture k is filled with k, its mask with k % 3."""
-    monkeypatch.chdir(tmp_path)
-    stems = [f"breed_{k}" for k in range(len(SPLITS))]
-    samples = pd.DataFrame({"stem": stems, "species": SPECIES, "breed": "breed", "split": SPLITS})
-    rows = np.arange(len(SPLITS), dtype=np.uint8)[:, None, None]
-    for task in ("segmenter", "classifier"):
-        folder = Path("data/prepared") / task
-        folder.mkdir(parents=True)
-        samples.to_csv(folder / "samples.csv", index=False)
-        np.save(folder / "images.npy", np.broadcast_to(rows[..., None], (len(SPLITS), SIZE, SIZE, 3)))
-    np.save("data/prepared/segmenter/masks.npy", np.broadcast_to(rows % 3, (len(SPLITS), SIZE, SIZE)))
 
 
 @pytest.fixture
-def data() -> Dataset:
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.chdir(tmp_path)
+    write_rows("segmenter")
+    write_rows("classifier")
     return load_dataset("classifier")
 
 
@@ -109,21 +93,10 @@ def test_ordered_batches_show_a_split_once_in_order_and_end(data):
     assert shown(ordered_batches(data, "validation", 32)) == [[4, 14]]
 
 
-def test_duplicates_are_in_no_split(data):
-    rows = np.concatenate([data.rows(split) for split in ("train", "validation", "test")])
-    assert sorted(rows) == [k for k in range(20) if k not in (3, 13)]
-
-
 def test_replicas_get_as_many_pictures_each():
     data = replace(many(17), replicas=5)  # of which 2 are left out
     for epoch in epochs(data, 2, batch_size=10):
         assert [len(batch) for batch in epoch] == [10, 5]
-
-
-def test_a_split_that_is_too_small_for_the_replicas_is_an_error():
-    error = "^data/prepared/classifier: 2 validation pictures; allowed: at least 3, one for each replica$"
-    with pytest.raises(InputError, match=error):
-        load_dataset("classifier", replicas=3)
 
 
 def test_labels_are_one_for_dogs_and_go_with_their_pictures(data):
@@ -142,7 +115,7 @@ def test_augmented_pictures_depend_on_seed_and_epoch_alone_and_on_no_other_pictu
         """Of two epochs, each picture by its row."""
         steps = steps_per_epoch(data, batch_size)
         batches = list(
-            training_batches(data, batch_size, seed, first, augmented=True).take(2 * steps).as_numpy_iterator()
+            training_batches(data, batch_size, seed, first, augmentation="chapter").take(2 * steps).as_numpy_iterator()
         )
         parts = batches[:steps], batches[steps:]
         return [{int(k): x.tobytes() for xs, ks in part for x, k in zip(xs, ks[:, 0], strict=True)} for part in parts]
@@ -159,13 +132,13 @@ def test_augmented_pictures_depend_on_seed_and_epoch_alone_and_on_no_other_pictu
         assert all(one[row] != other[row] for row in one)
 
 
-def test_masks_go_with_their_pictures():
+def test_masks_go_with_their_pictures(data):
     for images, masks in training_batches(load_dataset("segmenter"), 5, seed=7).take(3).as_numpy_iterator():
         np.testing.assert_array_equal(masks, images[..., 0] % 3)
 
 
 @pytest.mark.parametrize(("task", "target_shape"), [("segmenter", (SIZE, SIZE)), ("classifier", (1,))])
-def test_batches_are_uint8_and_know_all_shapes_but_their_length(task, target_shape):
+def test_batches_are_uint8_and_know_all_shapes_but_their_length(data, task, target_shape):
     data = load_dataset(task)
     assert data.image_size == SIZE
     for batches in (training_batches(data, 5, seed=7), ordered_batches(data, "test", 5)):
@@ -177,88 +150,19 @@ def test_batches_are_uint8_and_know_all_shapes_but_their_length(task, target_sha
         assert (images.dtype, targets.dtype) == (np.uint8, np.uint8)
 
 
-@pytest.mark.parametrize("name", ["images", "targets"])
-def test_an_array_gives_the_rows_that_are_asked_for_as_copies(name):
-    array, whole = getattr(load_dataset("segmenter"), name), np.load(f"data/prepared/segmenter/{FILES[name]}")
-    assert (len(array), array.shape) == (20, whole.shape)
-    for rows in ([3, 17, 3], [0], []):
-        np.testing.assert_array_equal(array[np.array(rows, int)], whole[rows])
-    array[np.array([0])][:] = 99
-    np.testing.assert_array_equal(array[np.array([0])], whole[[0]])
+def test_an_augmented_mask_stays_on_its_picture():
+    """The classes as colours: nearest neighbour and bilinear agree but at edges and outside."""
+    masks = np.ones((8, 40, 40), np.uint8)
+    masks[:, 14:26, 8:20] = 0  # far enough from the border for any rotation and zoom
+    images = np.repeat(100 * masks[..., None], 3, axis=-1)
+    data = Dataset(pd.DataFrame({"split": ["train"] * 8}), images, masks)
+    augmented, moved = next(training_batches(data, 8, seed=7, augmentation="chapter").as_numpy_iterator())
+    assert (moved != masks).any(axis=(1, 2)).all()
+    assert set(np.unique(moved)) == {0, 1}
+    edge = (augmented[..., 0] != 0) & (augmented[..., 0] != 100)
+    np.testing.assert_array_equal(augmented[..., 0][~edge] // 100, moved[~edge])
 
 
-def test_a_row_that_is_not_there_is_an_error_not_what_memory_holds():
-    array = load_dataset("segmenter").images
-    with pytest.raises(EOFError, match="no row 20"):
-        array[np.array([20])]
-
-
-def test_arrays_stay_on_disk():
-    np.save("data/prepared/classifier/images.npy", np.zeros((1000, 100, 100, 3), np.uint8))
-    array = PackedArray(Path("data/prepared/classifier/images.npy"))
-    before = psutil.Process().memory_info().rss
-    for start in range(0, 1000, 10):
-        array[np.arange(start, start + 10)]
-    assert psutil.Process().memory_info().rss - before < 10e6, "of 30e6 that were read"
-
-
-def test_names_that_look_like_missing_values_stay_names():
-    path = Path("data/prepared/classifier/samples.csv")
-    path.write_text(path.read_text().replace("breed_0,cat,breed", "null,cat,NA"))
-    first = load_dataset("classifier").samples.iloc[0]
-    assert (first["stem"], first["breed"]) == ("null", "NA")
-
-
-def load_error(task: str) -> str:
-    with pytest.raises(InputError) as caught:
-        load_dataset(task)
-    line = str(caught.value)
-    assert "\n" not in line
-    assert line.startswith(f"data/prepared/{task}: ")
-    assert f"`dvc repro preprocess_{task}`" in line
-    return line
-
-
-SEGMENTER_FILES = ["samples.csv", "images.npy", "masks.npy"]
-
-
-@pytest.mark.parametrize("name", SEGMENTER_FILES)
-def test_a_missing_file_is_named_with_the_command_that_makes_it(name):
-    Path("data/prepared/segmenter", name).unlink()
-    assert name in load_error("segmenter")
-
-
-@pytest.mark.parametrize("name", SEGMENTER_FILES)
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00 text\n"], ids=["empty", "other bytes"])
-def test_a_broken_file_is_one_line_with_the_command_that_makes_it(name, content):
-    Path("data/prepared/segmenter", name).write_bytes(content)
-    load_error("segmenter")
-
-
-def test_an_archive_of_arrays_is_no_array():
-    path = Path("data/prepared/segmenter/masks.npy")
-    masks = np.load(path)
-    with path.open("wb") as file:
-        np.savez(file, masks)
-    load_error("segmenter")
-
-
-@pytest.mark.parametrize("name", ["images.npy", "masks.npy"])
-def test_an_array_that_is_cut_off_is_one_line_with_the_command_that_makes_it(name):
-    path = Path("data/prepared/segmenter", name)
-    path.write_bytes(path.read_bytes()[:-1])
-    load_error("segmenter")
-
-
-@pytest.mark.parametrize("task", ["segmenter", "classifier"])
-def test_samples_of_another_number_than_the_arrays_are_counted(task):
-    path = Path("data/prepared", task, "samples.csv")
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    line = load_error(task)
-    assert "19 rows in samples.csv" in line
-    assert "20 in images.npy" in line
-
-
-def test_masks_of_another_number_than_the_pictures_are_counted():
-    np.save("data/prepared/segmenter/masks.npy", np.zeros((7, SIZE, SIZE), np.uint8))
-    assert "7 in masks.npy" in load_error("segmenter")
+def test_augmentation_leaves_labels_and_validation_as_they_are(data):
+    plain, augmented = (next(iter(training_batches(data, 12, 7, 0, how)))[1] for how in ("none", "chapter"))
+    np.testing.assert_array_equal(plain, augmented)

@@ -21,7 +21,7 @@ PROCESSORS = {
 
 
 def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int] | None) -> None:
-    """A machine with GPUs of these compute capabilities; None says that TensorFlow does not know it."""
+    """Pretend GPUs of these compute capabilities; TensorFlow does not know that of None."""
     details = [
         {"device_name": f"GPU {k}"} | ({"compute_capability": c} if c else {}) for k, c in enumerate(capabilities)
     ]
@@ -110,13 +110,15 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
     return train(tmp_path_factory.mktemp("plain"))
 
 
-@pytest.mark.parametrize("changes", [{"replicas": 2}, {"replicas": 4}, {"jit_compile": True}], ids=str)
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"replicas": 4}, {"jit_compile": True}], ids=str)
 def test_replicas_and_xla_train_the_same_model(tmp_path, plain, changes):
     found = train(tmp_path, **changes)
     np.testing.assert_allclose(found, plain, rtol=0.02)
     assert not np.array_equal(found, plain)  # in the last digits: the sums were made in another order
 
 
+@pytest.mark.slow
 def test_replicas_go_on_where_they_stopped(tmp_path):
     whole, split = tmp_path / "whole", tmp_path / "split"
     expected = train(whole, replicas=2, architecture="mini_xception")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from pipeline.data.augment import augment, maps, random_maps
-from pipeline.models import ROTATION, ZOOM
+from pipeline.data.augment import BACKGROUND, ROTATION, ZOOM, augment_images, augment_masks, maps, random_maps
+from pipeline.tasks import TASKS
 
 SIZE = 61
 
@@ -21,7 +21,7 @@ def pictures() -> np.ndarray:
 
 def mapped(pictures: np.ndarray, mirror: float = 1, turn: float = 0, zoom: float = 1) -> np.ndarray:
     one = [np.full(len(pictures), value, float) for value in (mirror, turn, zoom)]
-    return augment(pictures, maps(*one, size=SIZE))
+    return augment_images(pictures, maps(*one, size=SIZE))
 
 
 def by_keras(layer: layers.Layer, pictures: np.ndarray) -> np.ndarray:
@@ -81,7 +81,24 @@ def test_the_centre_stays_where_it_is():
 
 def test_each_picture_has_its_own_map_and_stays_what_it_was(pictures):
     before = pictures.copy()
-    both = augment(pictures, maps(np.array([1.0, -1.0]), np.zeros(2), np.ones(2), SIZE))
+    both = augment_images(pictures, maps(np.array([1.0, -1.0]), np.zeros(2), np.ones(2), SIZE))
     np.testing.assert_array_equal(both[0], pictures[0])
     np.testing.assert_array_equal(both[1], pictures[1][:, ::-1])
     np.testing.assert_array_equal(pictures, before)
+
+
+def test_a_mask_moves_with_its_picture_and_what_lies_outside_is_background():
+    masks = np.array([[[0, 2, 2], [2, 0, 2], [2, 2, 0]]], np.uint8)
+    one = np.ones(1)
+    np.testing.assert_array_equal(augment_masks(masks, maps(-one, 0 * one, one, 3)), masks[:, :, ::-1])
+    np.testing.assert_array_equal(augment_masks(masks, maps(one, one / 4, one, 3))[0], np.rot90(masks[0]))
+    assert TASKS["segmenter"].labels.index("background") == BACKGROUND
+    smaller = augment_masks(np.zeros((1, 4, 4), np.uint8), maps(one, 0 * one, 2 * one, 4))
+    np.testing.assert_array_equal(smaller[0], [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]])
+
+
+def test_a_mask_holds_no_class_that_it_did_not_hold():
+    masks = np.random.default_rng(0).choice([0, 2], (20, SIZE, SIZE)).astype(np.uint8)
+    found = augment_masks(masks, random_maps(np.random.default_rng(1), 20, SIZE))
+    assert set(np.unique(found)) == {0, 1, 2}, "no 1 between 0 and 2; some outside"
+    assert (found == BACKGROUND).mean() < 0.3
