@@ -34,7 +34,7 @@ from pipeline.outputs import replacing, write_metrics
 from pipeline.params import Preprocess, load_params
 from pipeline.paths import PREPARED, RAW
 from pipeline.stage import run, task_argument
-from pipeline.tasks import TASKS, Task
+from pipeline.tasks import TASKS
 
 SPLITS = pd.CategoricalDtype(["train", "validation", "test", "duplicate"])  # a duplicate stays in the later split
 
@@ -133,14 +133,11 @@ def mark_duplicates(samples: pd.DataFrame, digests: Iterable[bytes]) -> pd.DataF
 
 
 def summarize(samples: pd.DataFrame, rejects: pd.DataFrame) -> dict:
-    """Count the pictures, for `dvc metrics`."""
+    """Count the pictures that are used, for `dvc metrics`."""
     used = samples[samples["split"] != "duplicate"]
-    columns = {"pictures": "split", "species": "species"}
-    counts = {name: sorted(used[column].value_counts().items()) for name, column in columns.items()}
-    return {name: {value: count for value, count in found if count} for name, found in counts.items()} | {
-        "duplicates": len(samples) - len(used),
-        "rejects": len(rejects),
-    }
+    splits, species = (used[column].astype(str).value_counts().sort_index() for column in ("split", "species"))
+    counts = {"duplicates": len(samples) - len(used), "rejects": len(rejects)}
+    return {"pictures": splits.to_dict(), "species": species.to_dict()} | counts
 
 
 def check_rejects(rejects: pd.DataFrame, listed: int, allowed: float) -> None:
@@ -153,49 +150,57 @@ def check_rejects(rejects: pd.DataFrame, listed: int, allowed: float) -> None:
         )
 
 
-def check_splits(name: str, task: Task, samples: pd.DataFrame, validation_fraction: float) -> None:
+def check_splits(task: str, samples: pd.DataFrame, validation_fraction: float) -> None:
     """Raise InputError where a model would have nothing to learn or to be measured on."""
+    column, labels = TASKS[task].column, TASKS[task].labels
     for split in ("train", "validation", "test"):
         used = samples[samples["split"] == split]
         if used.empty:
             hint = "" if split == "test" else f" (preprocess.validation_fraction is {validation_fraction:g})"
-            raise InputError(f"no {split} pictures for the {name}; allowed: at least one{hint}")
-        missing = [label for label in task.labels if label not in used[task.column].values] if task.column else []
+            raise InputError(f"no {split} pictures for the {task}; allowed: at least one{hint}")
+        missing = [label for label in labels if label not in used[column].values] if column else []
         if missing:
-            allowed = f"at least one each of {', '.join(task.labels)}"
+            allowed = f"at least one each of {', '.join(labels)}"
             raise InputError(f"no {missing[0]} among the {split} pictures; allowed: {allowed}")
 
 
 def preprocess(task: str) -> None:
-    """Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split."""
-    with unchanged(f"preprocess_{task}"), replacing(PREPARED / task) as folder:
-        params, column = load_params().preprocess, TASKS[task].column
-        size = getattr(params, f"{task}_size")
-        row_shapes, trimaps = {"image": (size, size, 3)}, {}
-        listed = carve_validation(read_lists(RAW / "annotations.tar.gz"), params)
-        if column is None:
-            row_shapes["target"] = (size, size)
+    """Prepare the pictures of a task.
+
+    Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split.
+    """
+    with unchanged(f"preprocess_{task}"):
+        params = load_params().preprocess
+        listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), {}
+        if TASKS[task].column is None:
             trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"])
             listed = listed[listed["stem"].isin(trimaps)]
-
-        folder.mkdir()
-        pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
-        pictures = tqdm(pictures, f"preprocess {task}", len(listed), unit=" pictures", disable=None)
-        digests, unreadable = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
-
-        rejects = rejected(listed["stem"], digests, unreadable)
-        with replacing(PREPARED / f"rejects_{task}.csv") as draft:
-            rejects.to_csv(draft, index=False)
-        check_rejects(rejects, len(listed), params.max_reject_fraction)
-
-        samples = listed.set_index("stem").loc[list(digests)].reset_index()
-        samples = mark_duplicates(samples, digests.values())
-        check_splits(task, TASKS[task], samples, params.validation_fraction)
-        samples.to_csv(folder / "samples.csv", index=False)
-        if column is not None:
-            labels = samples[column].map(TASKS[task].labels.index)
-            np.save(folder / "targets.npy", labels.to_numpy(np.uint8)[:, None])
+        with replacing(PREPARED / task) as folder:
+            folder.mkdir()
+            samples, rejects = _write_arrays(task, listed, trimaps, folder, params)
+            check_splits(task, samples, params.validation_fraction)
+            samples.to_csv(folder / "samples.csv", index=False)
         write_metrics(f"preprocess_{task}", summarize(samples, rejects))
+
+
+def _write_arrays(
+    task: str, listed: pd.DataFrame, trimaps: dict[str, bytes], folder: Path, params: Preprocess
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write both arrays and the rejects. Returns the samples, in the order of the arrays, and the rejects."""
+    size, column = getattr(params, f"{task}_size"), TASKS[task].column
+    row_shapes = {"image": (size, size, 3)} | ({"target": (size, size)} if column is None else {})
+    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
+    pictures = tqdm(pictures, f"preprocess {task}", len(listed), unit=" pictures", disable=None)
+    digests, unreadable = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
+    rejects = rejected(listed["stem"], digests, unreadable)
+    with replacing(PREPARED / f"rejects_{task}.csv") as draft:
+        rejects.to_csv(draft, index=False)
+    check_rejects(rejects, len(listed), params.max_reject_fraction)
+    samples = mark_duplicates(listed.set_index("stem").loc[list(digests)].reset_index(), digests.values())
+    if column is not None:
+        labels = samples[column].map(TASKS[task].labels.index)
+        np.save(folder / "targets.npy", labels.to_numpy(np.uint8)[:, None])
+    return samples, rejects
 
 
 if __name__ == "__main__":

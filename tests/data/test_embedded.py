@@ -90,10 +90,7 @@ def test_fewer_pictures_per_breed_are_the_first_of_more(images, tmp_path):
 def test_every_breed_has_its_numbered_pictures(images):
     breeds = [Path(name).stem.rsplit("_", 1) for name in images if name.endswith(".jpg")]
     assert sorted(breeds) == sorted([b, str(n)] for b in CATS | DOGS for n in range(1, PER_BREED + 1))
-
-
-def test_no_two_pictures_are_the_same(images):
-    assert len(set(images.values())) == len(images)
+    assert len(set(images.values())) == len(images), "no two are the same"
 
 
 def test_pictures_are_of_various_oblong_sizes(images):
@@ -111,16 +108,12 @@ def test_the_lists_are_disjoint_and_halve_each_breed(splits):
         assert sum(name.rsplit("_", 1)[0] == breed for name in test) == PER_BREED // 2
 
 
-def test_the_species_column_is_1_for_cats_and_2_for_dogs(splits):
-    for name, _, species, _ in splits["trainval"] + splits["test"]:
-        assert name.rsplit("_", 1)[0] in (CATS if species == "1" else DOGS)
-
-
-def test_class_ids_count_the_breeds_and_breed_ids_the_breeds_of_a_species(splits):
-    ids = {row[0].rsplit("_", 1)[0]: tuple(map(int, row[1:])) for row in splits["trainval"] + splits["test"]}
-    assert [ids[breed][0] for breed in sorted(CATS | DOGS, key=str.lower)] == list(range(1, 13))
-    assert [ids[breed][2] for breed in sorted(CATS)] == list(range(1, 6))
-    assert [ids[breed][2] for breed in sorted(DOGS)] == list(range(1, 8))
+def test_the_lists_number_classes_species_and_the_breeds_of_a_species(splits):
+    ids = {row[0].rsplit("_", 1)[0]: [int(number) for number in row[1:]] for rows in splits.values() for row in rows}
+    expected = {breed: [1, place] for place, breed in enumerate(sorted(CATS), 1)}
+    expected |= {breed: [2, place] for place, breed in enumerate(sorted(DOGS), 1)}
+    in_order = sorted(CATS | DOGS, key=str.lower)
+    assert ids == {breed: [place, *expected[breed]] for place, breed in enumerate(in_order, 1)}
 
 
 def test_list_txt_is_six_comment_lines_and_both_splits(annotations, splits):
@@ -137,17 +130,15 @@ def test_listed_pictures_and_no_others_have_a_trimap(images, annotations, splits
     assert trimaps == listed
 
 
-def test_a_trimap_has_its_pictures_size_and_all_of_1_2_3(images, annotations, splits):
+def test_a_trimap_has_its_pictures_size_and_all_of_1_2_3_about_a_tenth_of_it_contour(images, annotations, splits):
+    contours = []
     for name, *_ in splits["trainval"] + splits["test"]:
         trimap = _open(annotations[f"trimaps/{name}.png"])
         assert trimap.mode == "L"
         assert trimap.size == _open(images[f"{name}.jpg"]).size
         assert set(np.unique(trimap)) == {1, 2, 3}
-
-
-def test_about_a_tenth_of_the_pixels_is_contour(annotations, splits):
-    trimaps = [_open(annotations[f"trimaps/{row[0]}.png"]) for row in splits["trainval"] + splits["test"]]
-    assert 0.07 < np.mean([np.mean(np.asarray(trimap) == 3) for trimap in trimaps]) < 0.14
+        contours.append(np.mean(np.asarray(trimap) == 3))
+    assert 0.07 < np.mean(contours) < 0.14
 
 
 @pytest.mark.parametrize(
