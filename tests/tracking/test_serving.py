@@ -4,9 +4,9 @@ import base64
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,12 +14,14 @@ import requests
 from PIL import Image
 
 from pipeline.data.archives import read_pictures
-from pipeline.data.pictures import size_of
-from pipeline.predict import classify, input_of, predict_masks, segment
-from pipeline.tasks import CLASSES
+from pipeline.data.pictures import size_of, square
+from pipeline.evaluation.segmenter import predict_masks
+from pipeline.tasks import TASKS
 from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.petsbuilder import encode
 from tests.helpers.servers import free_port, kill, start
+
+pytestmark = pytest.mark.slow
 
 NO_PICTURE = "not a readable picture: cannot identify image file; allowed: JPEG, PNG, GIF, BMP"
 
@@ -89,9 +91,12 @@ def request_of(*contents: bytes) -> dict:
     return {"dataframe_records": [{"picture": base64_of(content)} for content in contents]}
 
 
-def mask_of(model: keras.Model, picture: bytes) -> np.ndarray:
-    (mask,) = segment(model, input_of(model, picture)[None], [size_of(picture)])
-    return mask
+def answer_of(task: str, repository: Path, picture: bytes) -> dict:
+    """What the checkpoint says in this process."""
+    model = load_checkpoint(repository / f"data/models/{task}.keras")
+    image = square(picture, model.input_shape[1])
+    (found,) = import_module(f"pipeline.evaluation.{task}").answer(model, image[None], [size_of(picture)])
+    return found
 
 
 def answers(url: str, *contents: bytes) -> list[dict]:
@@ -104,9 +109,8 @@ def answers(url: str, *contents: bytes) -> list[dict]:
 def test_a_picture_of_any_kind_and_size_gets_its_mask_and_areas(segmenter: str, repository: Path, name: str) -> None:
     (answer,) = answers(segmenter, PICTURES[name])
     found = opened(base64.b64decode(answer["mask"]))
-    model = load_checkpoint(repository / "data/models/segmenter.keras")
-    np.testing.assert_array_equal(found, mask_of(model, PICTURES[name]) + 1)
-    for value, label in enumerate(CLASSES, 1):
+    np.testing.assert_array_equal(found, answer_of("segmenter", repository, PICTURES[name])["mask"] + 1)
+    for value, label in enumerate(TASKS["segmenter"].labels, 1):
         assert answer[label] == pytest.approx((found == value).sum() / found.size)
 
 
@@ -115,9 +119,8 @@ def test_a_picture_of_any_kind_and_size_gets_a_label_with_its_probability(
     classifier: str, repository: Path, name: str
 ) -> None:
     (answer,) = answers(classifier, PICTURES[name])
-    model = load_checkpoint(repository / "data/models/classifier.keras")
-    ((label, probability),) = classify(model, input_of(model, PICTURES[name])[None])
-    assert answer == {"label": label, "probability": pytest.approx(probability, abs=1e-6)}
+    said = answer_of("classifier", repository, PICTURES[name])
+    assert answer == said | {"probability": pytest.approx(said["probability"], abs=1e-6)}
 
 
 def test_several_pictures_are_answered_in_their_order(segmenter: str) -> None:
@@ -130,7 +133,7 @@ def test_the_servers_say_of_the_test_pictures_what_evaluation_said(
     segmenter: str, classifier: str, repository: Path
 ) -> None:
     table = pd.read_csv(repository / "data/plots/classifier/predictions.csv")
-    pictures = dict(read_pictures(repository / "data/raw/images.tar.gz", table["stem"]))
+    pictures = dict(read_pictures(repository / "data/raw/images.tar.gz", set(table["stem"])))
     said = pd.DataFrame(answers(classifier, *(pictures[stem] for stem in table["stem"])))
     assert said["label"].tolist() == table["predicted"].tolist()
     dog = said["probability"].where(said["label"] == "dog", 1 - said["probability"])
