@@ -78,7 +78,7 @@ def _metrics(side: Revision) -> dict[str, Measured]:
     return {
         name: Measured(value, values.get(f"{name}_low"), values.get(f"{name}_high"))
         for name, value in values.items()
-        if value is not None and name not in bounds and ".breed." not in name  # 37 counts
+        if value is not None and name not in bounds
     }
 
 
