@@ -24,6 +24,8 @@ from tests.helpers.project import REPOSITORY, clone_of, finished_runs, run_in, s
 from tests.helpers.training import logged, only_run, states
 from tests.test_full_disk import line_of, outputs, write_history
 
+pytestmark = pytest.mark.slow
+
 LOCKED = "Read-only file system; make it writable and run again"
 READER = "+dac_read_search"  # as root it may read everything: this Python may lie in root's folder
 ANYONE = ("setpriv", "--reuid=65534", "--clear-groups", f"--inh-caps={READER}", f"--ambient-caps={READER}")

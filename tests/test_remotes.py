@@ -11,6 +11,8 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.sync import sync
 from tests.helpers.project import commit_all, finished_runs, run_in
 
+pytestmark = pytest.mark.slow
+
 Clone = Callable[[Path], Path]
 
 

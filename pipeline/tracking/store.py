@@ -81,9 +81,9 @@ def connect(task: str) -> str:
     with store_faults(), store_lock(), chdir(root()):
         try:
             _make_tables()
+            experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
         except ImportError as error:  # the database's driver
             raise StoreError(f"the MLflow store {store_uri()} cannot be used: {error}") from None
-        experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")

@@ -81,6 +81,7 @@ def lock_outputs() -> None:
     paths = ["data/models/classifier.keras", "data/history/classifier.csv"]
     data = {"path": "data/prepared/classifier", "md5": content_md5(Path("data/prepared/classifier"))}
     stages = {
+        "download": {"params": {"params.yaml": {"download": params["download"]}}},
         "preprocess_classifier": {"params": {"params.yaml": {"preprocess.classifier_size": 16}}, "outs": [data]},
         "train_classifier": {
             "params": {"params.yaml": {"train_classifier": params["train_classifier"]}},
@@ -105,7 +106,7 @@ def write_outputs(task: str, val_loss: float = 0.5, checkpoint: str = "0") -> No
 
 def result_here(task: str, data_md5: str = "data", seed: int = 0) -> Result:
     """Return the evaluated training whose outputs lie in the working directory, as if it were of certain data."""
-    params = {"architecture": "tiny", "epochs": 1, "image_size": 16, "seed": seed}
+    params = {"architecture": "tiny", "epochs": 1, "image_size": 16, "dataset": "embedded", "seed": seed}
     found = result_in_files(task, params, evaluated=True)
     return Result(task, params, found.training | {"data_md5": data_md5}, found.evaluation)
 

@@ -26,7 +26,7 @@ from tests.helpers.training import (
     write_outputs,
 )
 
-PARAMS = {"architecture": "tiny", "epochs": 1, "image_size": 16, "seed": 0}  # of result_here
+PARAMS = {"architecture": "tiny", "epochs": 1, "image_size": 16, "dataset": "embedded", "seed": 0}  # of result_here
 HISTORY = [{"epoch": epoch, "loss": 1 / epoch, "val_loss": 2 / epoch} for epoch in (1, 2, 3)]
 
 

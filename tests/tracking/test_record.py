@@ -17,6 +17,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LIVE
 from pipeline.tracking.record import find, record, record_evaluation, record_training
+from pipeline.tracking.results import decided
 from pipeline.tracking.store import search
 from pipeline.train import train
 from pipeline.training.devices import device
@@ -51,7 +52,7 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
 
     assert (run.info.status, run.info.run_name) == ("FINISHED", getattr(load_params(), f"train_{task}").architecture)
     assert 0 < (run.info.end_time - run.info.start_time) / 1000 < taken, "it lasts as long as its epochs"
-    params = getattr(load_params(), f"train_{task}").model_dump() | {"image_size": 16}
+    params = getattr(load_params(), f"train_{task}").model_dump() | {"image_size": 16, "dataset": "official"}
     assert run.data.params == {name: str(value) for name, value in params.items()}
     written = pd.read_csv(f"data/history/{task}.csv")
     for name in CURVES:
@@ -137,7 +138,7 @@ def test_a_long_history_is_logged_whole(prepared: Path) -> None:
 
 
 def params_here() -> dict[str, object]:
-    return load_params().train_classifier.model_dump() | {"image_size": 16}
+    return decided("classifier", load_params(), 16)
 
 
 def train_and_record(val_loss: float = 0.5) -> Run:

@@ -34,7 +34,7 @@ def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0
 def write_run(task: str, tags: dict[str, str], values: dict[str, float]) -> str:
     client, experiment = mlflow.MlflowClient(), connect(task)
     run_id = client.create_run(experiment, tags=tags, run_name="tiny").info.run_id
-    params = {"architecture": "tiny", "epochs": "1", "image_size": "16"}
+    params = {"architecture": "tiny", "epochs": "1", "image_size": "16", "dataset": "embedded"}
     metrics = [Metric(name, value, 0, 0) for name, value in (values | {"best_epoch": 1}).items()]
     client.log_batch(run_id, metrics, [Param(*param) for param in params.items()])
     model = client.create_logged_model(experiment, "model", source_run_id=run_id)

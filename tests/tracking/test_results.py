@@ -15,6 +15,7 @@ PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())["train_classif
 DATA = {"path": "data/prepared/classifier", "md5": "d.dir"}
 MODEL = {"path": "data/models/classifier.keras", "md5": "m"}
 STAGES = {
+    "download": {"params": {"params.yaml": {"download": {"dataset": "official"}}}},
     "preprocess_classifier": {
         "params": {"params.yaml": {"preprocess.classifier_size": 180}},
         "deps": [{"path": "data/raw/images.tar.gz", "md5": "i"}],
@@ -37,7 +38,7 @@ STAGES = {
 
 def test_a_lock_holds_a_training_and_its_evaluation_by_md5() -> None:
     result = result_in_lock("classifier", STAGES)
-    assert result.params == PARAMS | {"image_size": 180}
+    assert result.params == PARAMS | {"image_size": 180, "dataset": "official"}
     assert result.training == {"data_md5": "d.dir", "model_md5": "m", "history_md5": "h"}
     assert result.evaluation == {"metrics_md5": "e", "plots_md5": "g.dir"}
     assert result_in_lock("segmenter", STAGES) is None
@@ -49,7 +50,7 @@ def test_a_finished_run_is_searched_by_all_three_md5s_of_its_training() -> None:
     )
 
 
-@pytest.mark.parametrize("stage", ["train_classifier", "preprocess_classifier"])
+@pytest.mark.parametrize("stage", ["train_classifier", "preprocess_classifier", "download"])
 def test_without_one_of_its_stages_there_is_no_training(stage: str) -> None:
     assert result_in_lock("classifier", {name: entry for name, entry in STAGES.items() if name != stage}) is None
 
@@ -77,7 +78,7 @@ def test_parameters_of_an_older_revision_are_taken_as_they_are() -> None:
     stages = deepcopy(STAGES)
     older = {"epochs": 3, "optimizer": "rmsprop"}
     stages["train_classifier"]["params"]["params.yaml"]["train_classifier"] = older
-    assert result_in_lock("classifier", stages).params == older | {"image_size": 180}
+    assert result_in_lock("classifier", stages).params == older | {"image_size": 180, "dataset": "official"}
 
 
 @pytest.mark.parametrize("written", ["1", "1e-05", "1.0e-5"])
