@@ -8,13 +8,14 @@ Source: F. Chollet, Deep Learning with Python, 2nd edition, chapter 9.
 
 import tarfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
 
-from pipeline.models import ARCHITECTURES
+from pipeline.data.augment import ROTATION, ZOOM
 from pipeline.params import Train, load_params
 from pipeline.paths import PREPARED, RAW
 
@@ -56,9 +57,13 @@ def load_split(task: str, folder: Path, samples: pd.DataFrame, split: str, size:
 
 
 def compiled(task: str, params: Train, size: int) -> keras.Model:
-    """The model as the chapter compiles it."""
+    """Compile the model as the chapter does, which has augmentation as layers before it."""
     keras.utils.set_random_seed(params.seed)
-    model = ARCHITECTURES[params.architecture](size)
+    model = import_module(f"pipeline.models.{task}.{params.architecture}").build(size)
+    if params.augmentation == "chapter":
+        layers = keras.layers
+        augmentation = [layers.RandomFlip("horizontal"), layers.RandomRotation(ROTATION), layers.RandomZoom(ZOOM)]
+        model = keras.Sequential([keras.Input((size, size, 3)), *augmentation, model])
     model.compile(keras.optimizers.RMSprop(params.learning_rate), LOSS[task], metrics=["accuracy"])
     return model
 

@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from benchmarks.training import Clock
-from pipeline.data.dataset import Dataset, steps_per_epoch, training_batches
-from pipeline.models import ARCHITECTURES
+from pipeline.data.dataset import Dataset
 from pipeline.params import load_params
 from pipeline.tasks import TASKS
+from pipeline.training.batches import steps_per_epoch, training_batches
 from pipeline.training.devices import keras_policy
-from pipeline.training.twin import is_augmented, objective, training_twin
+from pipeline.training.setup import build_model
+from pipeline.training.twin import training_twin
 
 PICTURES = 192
 
@@ -41,12 +42,11 @@ def measure(task: str, deterministic: bool) -> float:
     keras.utils.set_random_seed(training.seed)
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    model = ARCHITECTURES[training.architecture](size)
-    twin = training_twin(model, keras_policy(training.precision))
-    loss, accuracy = objective(task)
+    model = build_model(task, training.architecture, data)
+    twin, loss, accuracy = training_twin(model, keras_policy(training.precision))
     twin.compile(keras.optimizers.RMSprop(training.learning_rate), loss, metrics=[accuracy])
     twin.fit(
-        training_batches(data, training.batch_size, training.seed, augmented=is_augmented(model)),
+        training_batches(data, training.batch_size, training.seed, augmentation=training.augmentation),
         steps_per_epoch=steps_per_epoch(data, training.batch_size),
         epochs=2,
         shuffle=False,

@@ -16,7 +16,7 @@ from joblib import cpu_count
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).with_name("results")
-LIBRARIES = ("tensorflow", "keras", "opencv-python-headless", "simplejpeg", "pillow", "isal")
+LIBRARIES = ("tensorflow", "keras", "opencv-python-headless", "simplejpeg", "pillow")
 
 
 def in_process(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -21,13 +21,13 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks.measure import REPOSITORY, table
-from pipeline.data.archives import Stems, read_lists, read_pictures, read_trimaps
-from pipeline.data.dataset import load_dataset, ordered_batches, steps_per_epoch, training_batches
+from pipeline.data.archives import read_lists, read_pictures, read_trimaps
+from pipeline.data.dataset import load_dataset
 from pipeline.params import load_params
 from pipeline.paths import RAW
 from pipeline.tasks import TASKS
-from pipeline.train import new_models
-from pipeline.training.twin import is_augmented
+from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
+from pipeline.training.setup import new_models
 from tests.helpers.petsbuilder import write_tar
 
 STEPS = 6
@@ -39,22 +39,22 @@ def copy_of(stem: str, k: int) -> str:
     return f"{breed}_{int(number) * 1000 + k}"
 
 
-def repeated_annotations(times: int, listed: pd.DataFrame, folder: Path) -> Iterator[tuple[str, bytes]]:
+def repeated_annotations(times: int, listed: pd.DataFrame) -> Iterator[tuple[str, bytes]]:
     for split, rows in listed.groupby("split"):
         pairs = product(rows.itertuples(), range(times))
         lines = [f"{copy_of(row.stem, k)} 1 {SPECIES[row.species]} 1\n" for row, k in pairs]
         yield f"annotations/{split}.txt", "".join(lines).encode()
-    trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), folder)
-    for stem, k in product(listed["stem"][trimaps.found], range(times)):
-        yield f"annotations/trimaps/{copy_of(stem, k)}.png", trimaps.get(stem)
+    trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"])
+    for (stem, trimap), k in product(sorted(trimaps.items()), range(times)):
+        yield f"annotations/trimaps/{copy_of(stem, k)}.png", trimap
 
 
 def write_archives(times: int, folder: Path) -> None:
     """Both archives with everything so many times."""
     listed = read_lists(RAW / "annotations.tar.gz")
     (folder / RAW).mkdir(parents=True)
-    write_tar(folder / RAW / "annotations.tar.gz", repeated_annotations(times, listed, folder), "w")
-    pictures = read_pictures(RAW / "images.tar.gz", Stems(listed["stem"]))
+    write_tar(folder / RAW / "annotations.tar.gz", repeated_annotations(times, listed), "w")
+    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
     repeated = (
         (f"images/{copy_of(stem, k)}.jpg", data + k.to_bytes(2)) for stem, data in pictures for k in range(times)
     )
@@ -64,8 +64,8 @@ def write_archives(times: int, folder: Path) -> None:
 def train_some(task: str) -> None:
     """An epoch of reading, with some steps."""
     params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
-    model, twin = new_models(task, params, data.image_size)
-    batches = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
+    _, twin = new_models(task, params, data)
+    batches = training_batches(data, params.batch_size, params.seed, augmentation=params.augmentation)
     validation = ordered_batches(data, "validation", params.batch_size)
     twin.fit(
         batches,
@@ -100,7 +100,8 @@ def peaks(times: int) -> dict[str, float]:
     found = {}
     with TemporaryDirectory() as folder:
         write_archives(times, Path(folder))
-        shutil.copy("params.yaml", folder)
+        for name in ("params.yaml", "dvc.yaml"):
+            shutil.copy(name, folder)
         with contextlib.chdir(folder):
             for stage, work in WORK.items():
                 for task in TASKS:

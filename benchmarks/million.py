@@ -49,9 +49,11 @@ def main() -> None:
     params = yaml.safe_load(Path("params.yaml").read_text())
     params["preprocess"]["classifier_size"] = 16
     params["train_classifier"]["architecture"] = "residual"
+    pipeline = Path("dvc.yaml").read_text()
     print(machine())
     with TemporaryDirectory() as folder, contextlib.chdir(folder):
         Path("params.yaml").write_text(yaml.safe_dump(params))
+        Path("dvc.yaml").write_text(pipeline)
         write_archives()
         for stage, work in WORK.items():
             started = time.perf_counter()

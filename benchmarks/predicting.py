@@ -19,11 +19,13 @@ import keras
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from benchmarks.preparing import published
 from pipeline.data.dataset import Dataset, load_dataset
-from pipeline.evaluate import BATCH, in_batches
-from pipeline.models import ARCHITECTURES
+from pipeline.evaluation.classifier import dog_probabilities
+from pipeline.evaluation.scoring import BATCH, in_batches
+from pipeline.evaluation.segmenter import predict_masks
 from pipeline.params import load_params
-from pipeline.predict import answers, dog_probabilities, predict_masks
+from pipeline.predict import answers
 from pipeline.tasks import TASKS
+from pipeline.training.setup import build_model
 
 PICTURES = {"segmenter": 192, "classifier": 960}  # some seconds
 PREDICT = {"segmenter": predict_masks, "classifier": dog_probabilities}
@@ -37,7 +39,7 @@ def speed(pictures: int, work: Callable[[], None]) -> float:
 
 
 def model_of(task: str, data: Dataset) -> keras.Model:
-    return ARCHITECTURES[getattr(load_params(), f"train_{task}").architecture](data.image_size)
+    return build_model(task, getattr(load_params(), f"train_{task}").architecture, data)
 
 
 def compare(what: str, pictures: int, here: Callable[[], None], keras_alone: Callable[[], None], rounds: int) -> dict:
@@ -70,7 +72,7 @@ def evaluation(task: str, rounds: int) -> dict[str, str]:
 
 def program(rounds: int) -> dict[str, str]:
     data, count = {task: load_dataset(task) for task in TASKS}, PICTURES["segmenter"]
-    models = [model_of(task, data[task]) for task in TASKS]
+    models = {task: model_of(task, data[task]) for task in TASKS}
     arrays = [data[task].images[data[task].rows("test")[:count]] for task in TASKS]
     with TemporaryDirectory() as folder:
         paths = [Path(folder, f"{k}.jpg") for k in range(count)]
@@ -80,7 +82,9 @@ def program(rounds: int) -> dict[str, str]:
             "the program predict, both models, JPEGs of about 500 x 375",
             count,
             lambda: list(answers(paths, [None] * count, models)),
-            lambda: [model.predict(array, BATCH, verbose=0) for model, array in zip(models, arrays, strict=True)],
+            lambda: [
+                model.predict(array, BATCH, verbose=0) for model, array in zip(models.values(), arrays, strict=True)
+            ],
             rounds,
         )
 

@@ -26,7 +26,7 @@ from PIL import Image
 
 from benchmarks import chapter
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
-from pipeline.data.archives import Stems, read_lists, read_pictures
+from pipeline.data.archives import read_lists, read_pictures
 from pipeline.data.pictures import size_of
 from pipeline.params import load_params
 from pipeline.paths import PREPARED, RAW
@@ -40,7 +40,7 @@ SIZE = load_params().preprocess.classifier_size
 
 def published() -> list[bytes]:
     """The JPEG files of the published size."""
-    stems = Stems(read_lists(RAW / "annotations.tar.gz")["stem"])
+    stems = read_lists(RAW / "annotations.tar.gz")["stem"]
     pictures = [data for _, data in read_pictures(RAW / "images.tar.gz", stems)]
     return [data for data in pictures if data.startswith(b"\xff\xd8") and size_of(data) != REDUCED]
 
@@ -56,7 +56,8 @@ def write_project(pictures: list[bytes], folder: Path) -> None:
     write_tar(folder / RAW / "images.tar.gz", ((f"images/breed_{k}.jpg", data) for k, data in enumerate(pictures)))
     texts = ((f"annotations/{name}.txt", "".join(lines).encode()) for name, lines in lists.items())
     write_tar(folder / RAW / "annotations.tar.gz", texts)
-    (folder / "params.yaml").write_text(Path("params.yaml").read_text())
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(name, folder)
 
 
 def by_pillow(data: bytes, half_is_enough: bool) -> np.ndarray:

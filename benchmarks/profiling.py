@@ -22,7 +22,7 @@ from benchmarks.determinism import random_pictures
 from benchmarks.measure import in_process, machine
 from pipeline.params import load_params
 from pipeline.tasks import TASKS
-from pipeline.train import new_models
+from pipeline.training.setup import new_models
 
 STEPS, SHOWN = 3, 12
 
@@ -31,8 +31,8 @@ def model_of(task: str, way: str) -> tuple[keras.Model, tf.data.Dataset]:
     """Compiled, and one batch, again and again."""
     params = load_params()
     training, size = getattr(params, f"train_{task}"), getattr(params.preprocess, f"{task}_size")
-    model = chapter.compiled(task, training, size) if way == "chapter" else new_models(task, training, size)[1]
     data, part = random_pictures(task, size), slice(training.batch_size)
+    model = chapter.compiled(task, training, size) if way == "chapter" else new_models(task, training, data)[1]
     return model, tf.data.Dataset.from_tensors((data.images[part], data.targets[part])).repeat()
 
 

@@ -20,19 +20,20 @@ from benchmarks.measure import RESULTS, in_process
 from benchmarks.training import Clock
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.evaluation import metrics
+from pipeline.evaluation.classifier import DOG_FROM, dog_probabilities
+from pipeline.evaluation.segmenter import predict_masks
 from pipeline.params import Train, load_params
-from pipeline.predict import DOG_FROM, dog_probabilities, predict_masks
 from pipeline.tasks import TASKS
-from pipeline.train import fit, new_models
-from pipeline.training.checkpoint import TrainingState
-from pipeline.training.twin import is_augmented
+from pipeline.train import fit
+from pipeline.training.setup import new_models
+from pipeline.training.state import TrainingState
 
 
 def train_fast(task: str, data: Dataset, params: Train, folder: Path) -> tuple[keras.Model, pd.DataFrame]:
     """The best checkpoint of the stage train, and its history."""
-    (model, twin), state = new_models(task, params, data.image_size), TrainingState(folder / "state.npz", params.epochs)
+    (model, twin), state = new_models(task, params, data), TrainingState(folder / "state.npz", params.epochs)
     state.restore(twin)
-    fit(twin, is_augmented(model), data, params, state, Clock())
+    fit(twin, data, params, state, Clock())
     model.set_weights(state.best)
     return model, pd.DataFrame(state.history)
 

@@ -22,12 +22,12 @@ import yaml
 
 from benchmarks import chapter
 from benchmarks.measure import REPOSITORY, in_process, ratios, side_by_side, spread, table
-from pipeline.data.dataset import load_dataset, steps_per_epoch, training_batches
+from pipeline.data.dataset import load_dataset
 from pipeline.params import load_params
 from pipeline.paths import PREPARED
 from pipeline.tasks import TASKS
-from pipeline.train import new_models
-from pipeline.training.twin import is_augmented
+from pipeline.training.batches import steps_per_epoch, training_batches
+from pipeline.training.setup import new_models
 
 GOALS = {"classifier": 3, "segmenter": 2}  # times the chapter's pictures per second
 TURNS = 4
@@ -81,8 +81,8 @@ def chapter_speed(task: str, unpacked: Path) -> float:
 def input_cost(task: str) -> list[float]:
     """The speed on pictures over the speed on one constant batch, half an epoch of each, for each of the turns."""
     params, data = getattr(load_params(), f"train_{task}"), load_dataset(task)
-    model, twin = new_models(task, params, data.image_size)
-    pictures = training_batches(data, params.batch_size, params.seed, augmented=is_augmented(model))
+    _, twin = new_models(task, params, data)
+    pictures = training_batches(data, params.batch_size, params.seed, augmentation=params.augmentation)
     constant = tf.data.Dataset.from_tensors(next(iter(pictures))).repeat().with_options(pictures.options())
     steps, seconds = steps_per_epoch(data, params.batch_size) // 2, {"pictures": [], "constant": []}
     twin.fit(pictures, steps_per_epoch=2, verbose=0)  # to trace

@@ -21,8 +21,9 @@ from pipeline.params import load_params
 from pipeline.paths import HISTORY, MODELS, PLOTS
 from pipeline.stage import run, task_argument
 from pipeline.tracking.record import record_evaluation
+from pipeline.tracking.results import decided
 from pipeline.training.checkpoint import load_checkpoint
-from pipeline.training.state import forget_finished
+from pipeline.training.housekeeping import forget_finished
 
 
 def evaluate(task: str) -> None:
@@ -40,7 +41,7 @@ def evaluate(task: str) -> None:
             scores = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
         write_metrics(task, {name: value for name, value in scores.items() if np.isfinite(value)})  # a class may lack
     forget_finished(task, (HISTORY / f"{task}.csv").read_text())  # DVC has stored what the training made
-    record_evaluation(task, getattr(params, f"train_{task}").model_dump() | {"image_size": data.image_size})
+    record_evaluation(task, decided(task, params, data.image_size))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class _Loader(yaml.SafeLoader):
         mapping = super().construct_mapping(node, deep)
         for place, key in enumerate(keys):
             if key.value in [earlier.value for earlier in keys[:place]]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} is defined twice", key.start_mark)
+                problem = f"the key {key.value} is defined twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         return mapping
 
 

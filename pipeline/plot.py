@@ -3,32 +3,35 @@
     python -m pipeline.plot
 
 Reads   data/history/segmenter.csv, data/history/classifier.csv
-Writes  data/plots/curves/TASK.png   the best epoch marked, the onset of overfitting named
-        data/metrics/training.json   the same as figures
+Writes  data/plots/curves/TASK.png   loss and accuracy; the best epoch and the overfitted ones are marked
+        data/metrics/training.json   the same as numbers
 """
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pipeline.errors import writing
-from pipeline.outputs import write_metrics
+from pipeline.inputs import unchanged
+from pipeline.outputs import replacing, write_metrics
 from pipeline.params import load_params
 from pipeline.paths import HISTORY, PLOTS
 from pipeline.stage import run
 from pipeline.tasks import TASKS
 
 
-def summarize(history: pd.DataFrame, patience: int) -> dict[str, float | int | None]:
-    """The best epoch by validation loss, and the epoch from which the model overfits.
+def summarize(history: pd.DataFrame, overfit_after: int) -> dict[str, float | int | None]:
+    """Return the best epoch by validation loss, and the epoch from which the model overfits, or None.
 
-    It overfits from the epoch after the best one where at least `patience` epochs followed without a better validation
-    loss and the training loss is lower at the end than it was at the best one; otherwise the onset is None.
+    A model overfits from the epoch after the best one if two things hold: at least `overfit_after` epochs followed
+    without a better validation loss, and the training loss of the last epoch is lower than that of the best one.
+
+    history: a row per epoch, with the columns epoch, loss, accuracy, val_loss and val_accuracy.
     """
     best = history.loc[history["val_loss"].idxmin()]
     last = history.iloc[-1]
-    overfits = last["epoch"] - best["epoch"] >= patience and last["loss"] < best["loss"]
+    overfits = last["epoch"] - best["epoch"] >= overfit_after and last["loss"] < best["loss"]
     return {
         "epochs": len(history),
         "best_epoch": int(best["epoch"]),
@@ -38,8 +41,8 @@ def summarize(history: pd.DataFrame, patience: int) -> dict[str, float | int | N
     }
 
 
-def draw_curves(history: pd.DataFrame, summary: dict, title: str, path: Path) -> None:
-    """Loss and accuracy over epochs, training against validation, as PNG."""
+def draw_curves(history: pd.DataFrame, summary: dict[str, Any], title: str, path: Path) -> None:
+    """Draw loss and accuracy over epochs, of training and of validation, as PNG. summary: of summarize."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     onset = summary["overfits_from_epoch"]
     verdict = f"overfits from epoch {onset}" if onset else "no overfitting yet"
@@ -53,20 +56,22 @@ def draw_curves(history: pd.DataFrame, summary: dict, title: str, path: Path) ->
         axes.set(xlabel="epoch", ylabel=name)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=100)
 
 
-@writing(PLOTS)
 def plot() -> None:
-    """Draw the curves of both tasks and write data/metrics/training.json."""
-    patience = load_params().plot.patience
-    summaries = {}
-    for task in TASKS:
-        history = pd.read_csv(HISTORY / f"{task}.csv")
-        summaries[task] = summarize(history, patience)
-        draw_curves(history, summaries[task], task, PLOTS / "curves" / f"{task}.png")
-    write_metrics("training", summaries)
+    """Draw the curves of all tasks and write data/metrics/training.json.
+
+    Raises InputError for wrong parameters, a full disk, or inputs that are edited meanwhile.
+    """
+    with unchanged("plot"), replacing(PLOTS / "curves") as draft:
+        draft.mkdir()
+        overfit_after, summaries = load_params().plot.overfit_after, {}
+        for task in TASKS:
+            history = pd.read_csv(HISTORY / f"{task}.csv")
+            summaries[task] = summarize(history, overfit_after)
+            draw_curves(history, summaries[task], task, draft / f"{task}.png")
+        write_metrics("training", summaries)
 
 
 if __name__ == "__main__":

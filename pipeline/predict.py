@@ -3,7 +3,7 @@
     python -m pipeline.predict PICTURE... [--out DIR]
 
 Reads   data/models/segmenter.keras, data/models/classifier.keras, the pictures (JPEG, PNG, GIF, BMP)
-Prints  a line per picture: the share of each class of the mask; cat or dog with its probability
+Prints  a line per picture: cat or dog with its probability; the share of each class of the mask
 Writes  DIR/NAME-overlay.png   with --out: the picture at its own size, foreground and contour tinted
 """
 
@@ -113,7 +113,7 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     Raises InputError for a missing or broken checkpoint, or an overlay that would take the place of a picture.
     """
     targets = overlay_paths(pictures, out) if out else [None] * len(pictures)
-    models = {task: load_checkpoint(MODELS / f"{task}.keras") for task in TASKS}
+    models = {task: load_checkpoint(MODELS / f"{task}.keras") for task in reversed(TASKS)}  # the species goes first
     all_read = True
     for answer in answers(pictures, targets, models):
         if isinstance(answer, InputError):

@@ -4,20 +4,20 @@
     python -m pipeline.preprocess classifier
 
 Reads   data/raw/images.tar.gz, data/raw/annotations.tar.gz (streamed: nothing is unpacked)
-Writes  data/prepared/TASK/              samples.csv, images.npy, for the segmenter masks.npy
+Writes  data/prepared/TASK/              samples.csv, images.npy, targets.npy
         data/prepared/rejects_TASK.csv   pictures left out, and why
         data/metrics/preprocess_TASK.json
 
-The classifier gets every readable picture of the official lists, the segmenter those that have a trimap. Row k of
-samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive. The validation
-pictures of both are drawn together.
-
-Whatever is in the archives, memory stays under 1 GiB and 1 GiB for each core, and nothing is written elsewhere.
+Row k of samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive:
+images.npy, uint8 (pictures, size, size, 3), and targets.npy, uint8 masks (pictures, size, size) of classes or labels
+(pictures, 1). A task with labels gets every readable picture of the official lists, one with masks those that have a
+trimap. The validation pictures of both are drawn together.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,40 +26,39 @@ import pandas as pd
 from joblib import cpu_count
 from tqdm import tqdm
 
-from pipeline.data.archives import Stems, Trimaps, read_lists, read_pictures, read_trimaps
+from pipeline.data.archives import read_lists, read_pictures, read_trimaps
 from pipeline.data.pictures import Reject, Sample, prepare
-from pipeline.errors import InputError, writing
-from pipeline.outputs import write_metrics
+from pipeline.errors import InputError
+from pipeline.inputs import unchanged
+from pipeline.outputs import replacing, write_metrics
 from pipeline.params import Preprocess, load_params
 from pipeline.paths import PREPARED, RAW
 from pipeline.stage import run, task_argument
+from pipeline.tasks import TASKS
 
-SPLITS = pd.CategoricalDtype(["train", "validation", "test", "duplicate"])  # a picture is measured on in the later one
+SPLITS = pd.CategoricalDtype(["train", "validation", "test", "duplicate"])  # a duplicate stays in the later split
 
 
 class ArrayFile:
     """A .npy file of uint8 rows that is appended to, for arrays whose length is known only at the end."""
 
-    def __init__(self, path: Path, row_shape: tuple[int, ...]):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.file: BinaryIO = path.open("wb")
-        self.shape = (0, *row_shape)
-        self._write_header()
+    def __init__(self, file: BinaryIO, row_shape: tuple[int, ...]):
+        self.file, self.shape = file, (0, *row_shape)
+        self.write_header()
 
     def append(self, row: np.ndarray) -> None:
         self.file.write(row)
         self.shape = (self.shape[0] + 1, *self.shape[1:])
 
-    def close(self) -> None:
+    def write_header(self) -> None:
+        """Write how many rows there are; numpy pads the header so that a longer first axis fits in its place."""
         self.file.seek(0)
-        self._write_header()  # numpy pads the header so that a longer first axis fits in its place
-        self.file.close()
-
-    def _write_header(self) -> None:
         np.lib.format.write_array_header_1_0(self.file, {"descr": "|u1", "fortran_order": False, "shape": self.shape})
 
 
-def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, size: int) -> Iterator[Sample | Reject]:
+def prepare_all(
+    pictures: Iterable[tuple[str, bytes]], trimaps: dict[str, bytes], size: int
+) -> Iterator[Sample | Reject]:
     """Prepare on all cores, in order, with a bounded number in flight, so that memory stays flat.
 
     Threads are enough: pictures are decoded and resized without the interpreter lock.
@@ -69,8 +68,7 @@ def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, 
     with ThreadPoolExecutor(cores) as pool:
         try:
             for stem, picture in pictures:
-                trimap = trimaps.get(stem) if trimaps else None
-                pending.append(pool.submit(prepare, stem, picture, trimap, size))
+                pending.append(pool.submit(prepare, stem, picture, trimaps.get(stem), size))
                 if len(pending) > 4 * cores:
                     yield pending.popleft().result()
             while pending:
@@ -80,34 +78,34 @@ def prepare_all(pictures: Iterable[tuple[str, bytes]], trimaps: Trimaps | None, 
 
 
 def pack(
-    samples: Iterable[Sample | Reject], stems: Stems, folder: Path, row_shapes: dict[str, tuple[int, ...]]
-) -> tuple[np.ndarray, np.ndarray, list[Reject]]:
-    """Write an array for each of the row shapes, by the name of a sample's field, as the samples come.
+    samples: Iterable[Sample | Reject], folder: Path, row_shapes: dict[str, tuple[int, ...]]
+) -> tuple[dict[str, bytes], list[Reject]]:
+    """Write the arrays as the samples come: NAMEs.npy for each of the row shapes, by the name of a sample's field.
 
-    Returns of each sample, in the order of the arrays, its row among the stems, int64, and its digest, 16 bytes; and
-    the rejects.
+    Returns the digest of each sample by its stem, in the order of the arrays, and the rejects.
     """
-    rows, digests = np.empty(len(stems), np.int64), np.empty(len(stems), "S16")
-    packed, rejects = 0, []
-    files = {name: ArrayFile(folder / f"{name}s.npy", shape) for name, shape in row_shapes.items()}
-    for sample in samples:
-        if isinstance(sample, Reject):
-            rejects.append(sample)
-            continue
-        rows[packed], digests[packed] = stems.row(sample.stem), sample.digest
-        packed += 1
-        for name, file in files.items():
-            file.append(getattr(sample, name))
-    for file in files.values():
-        file.close()
-    return rows[:packed], digests[:packed], rejects
+    digests, rejects = {}, []
+    with ExitStack() as opened:
+        files = {
+            name: ArrayFile(opened.enter_context((folder / f"{name}s.npy").open("wb")), shape)
+            for name, shape in row_shapes.items()
+        }
+        for sample in samples:
+            if isinstance(sample, Reject):
+                rejects.append(sample)
+                continue
+            digests[sample.stem] = sample.digest
+            for name, file in files.items():
+                file.append(getattr(sample, name))
+        for file in files.values():
+            file.write_header()
+    return digests, rejects
 
 
-def rejected(stems: pd.Series, rows: np.ndarray, unreadable: list[Reject]) -> pd.DataFrame:
-    """stem and reason of each stem that is no row of a sample: the unreadable, then those not in the archive."""
+def rejected(stems: pd.Series, packed: Iterable[str], unreadable: list[Reject]) -> pd.DataFrame:
+    """Return stem and reason of each stem that was not packed: the unreadable, then those not in the archive."""
     left_out = pd.DataFrame([(reject.stem, reject.reason) for reject in unreadable], columns=["stem", "reason"])
-    missing = stems[~np.isin(np.arange(len(stems)), rows)]
-    missing = missing[~missing.isin(left_out["stem"])]
+    missing = stems[~stems.isin([*packed, *left_out["stem"]])]
     return pd.concat([left_out, pd.DataFrame({"stem": missing, "reason": "not in images.tar.gz"})], ignore_index=True)
 
 
@@ -115,79 +113,94 @@ def carve_validation(listed: pd.DataFrame, params: Preprocess) -> pd.DataFrame:
     """Split trainval into train and validation, the same fraction of every breed; test stays as published."""
     drawn = (
         listed[listed["split"] == "trainval"]
-        .sort_values("stem")
         .groupby("breed")
         .sample(frac=params.validation_fraction, random_state=params.seed)
     )
-    split = listed["split"].cat.rename_categories({"trainval": "train"}).astype(SPLITS)
-    return listed.assign(split=split.mask(listed.index.isin(drawn.index), "validation"))
+    split = listed["split"].replace("trainval", "train").mask(listed.index.isin(drawn.index), "validation")
+    return listed.assign(split=split.astype(SPLITS))
 
 
-def mark_duplicates(samples: pd.DataFrame, digests: np.ndarray) -> pd.DataFrame:
+def mark_duplicates(samples: pd.DataFrame, digests: Iterable[bytes]) -> pd.DataFrame:
     """Mark `duplicate`, so that no split uses it, what is byte-identical to a picture of a later split.
 
     Later means train < validation < test: what a model is measured on stays, its copy leaves the training.
     """
     rank = samples["split"].cat.codes
-    content = np.unique(digests, return_inverse=True)[1]  # numpy drops zeros at an end: all are of one length
-    is_copy = rank < rank.groupby(content).transform("max")
+    is_copy = rank < rank.groupby(list(digests)).transform("max")
     for stem in samples["stem"][is_copy]:
         print(f"preprocess: {stem} is byte-identical to a picture of another split: kept out of training")
     return samples.assign(split=samples["split"].mask(is_copy, "duplicate"))
 
 
 def summarize(samples: pd.DataFrame, rejects: pd.DataFrame) -> dict:
-    """Counts for `dvc metrics`."""
+    """Count the pictures that are used, for `dvc metrics`."""
     used = samples[samples["split"] != "duplicate"]
-    columns = {"pictures": "split", "species": "species", "breed": "breed"}
-    counts = {name: sorted(used[column].value_counts().items()) for name, column in columns.items()}
-    return {name: {value: count for value, count in found if count} for name, found in counts.items()} | {
-        "duplicates": len(samples) - len(used),
-        "rejects": len(rejects),
-    }
+    splits, species = (used[column].astype(str).value_counts().sort_index() for column in ("split", "species"))
+    counts = {"duplicates": len(samples) - len(used), "rejects": len(rejects)}
+    return {"pictures": splits.to_dict(), "species": species.to_dict()} | counts
 
 
-def check(task: str, samples: pd.DataFrame, rejects: pd.DataFrame, listed: int, params: Preprocess) -> None:
-    """Raise InputError where too much was rejected or a model would have nothing to learn or to be measured on."""
-    allowed = params.max_reject_fraction
+def check_rejects(rejects: pd.DataFrame, listed: int, allowed: float) -> None:
+    """Raise InputError where more than the allowed fraction of the listed pictures was rejected."""
     if len(rejects) > allowed * listed:
         first = rejects.iloc[0]
         raise InputError(
             f"{len(rejects)} of {listed} pictures rejected, the first {first.stem}.jpg: {first.reason}; "
             f"allowed: {allowed:g} of them (preprocess.max_reject_fraction)"
         )
+
+
+def check_splits(task: str, samples: pd.DataFrame, validation_fraction: float) -> None:
+    """Raise InputError where a model would have nothing to learn or to be measured on."""
+    column, labels = TASKS[task].column, TASKS[task].labels
     for split in ("train", "validation", "test"):
-        species = samples["species"][samples["split"] == split].unique()
-        if not len(species):
-            fraction = f" (preprocess.validation_fraction is {params.validation_fraction:g})"
-            hint = "" if split == "test" else fraction
+        used = samples[samples["split"] == split]
+        if used.empty:
+            hint = "" if split == "test" else f" (preprocess.validation_fraction is {validation_fraction:g})"
             raise InputError(f"no {split} pictures for the {task}; allowed: at least one{hint}")
-        if task == "classifier" and len(species) < 2:
-            raise InputError(f"only {species[0]}s among the {split} pictures; allowed: cats and dogs")
+        missing = [label for label in labels if label not in used[column].values] if column else []
+        if missing:
+            allowed = f"at least one each of {', '.join(labels)}"
+            raise InputError(f"no {missing[0]} among the {split} pictures; allowed: {allowed}")
 
 
-@writing(PREPARED)
 def preprocess(task: str) -> None:
-    """Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split."""
-    params, folder = load_params().preprocess, PREPARED / task
-    size = getattr(params, f"{task}_size")
-    row_shapes = {"image": (size, size, 3)} | ({"mask": (size, size)} if task == "segmenter" else {})
-    listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), None
-    if task == "segmenter":
-        trimaps = read_trimaps(RAW / "annotations.tar.gz", Stems(listed["stem"]), PREPARED)
-        listed = listed[trimaps.found]
-    stems = Stems(listed["stem"])
+    """Prepare the pictures of a task.
 
-    pictures = read_pictures(RAW / "images.tar.gz", stems)
-    pictures = tqdm(pictures, f"preprocess {task}", len(stems), unit=" pictures", disable=None)
-    rows, digests, unreadable = pack(prepare_all(pictures, trimaps, size), stems, folder, row_shapes)
-    rejects = rejected(listed["stem"], rows, unreadable)
-    rejects.to_csv(PREPARED / f"rejects_{task}.csv", index=False)
+    Raises InputError for a broken archive or list, a wrong trimap, too many rejects, or an empty split.
+    """
+    with unchanged(f"preprocess_{task}"):
+        params = load_params().preprocess
+        listed, trimaps = carve_validation(read_lists(RAW / "annotations.tar.gz"), params), {}
+        if TASKS[task].column is None:
+            trimaps = read_trimaps(RAW / "annotations.tar.gz", listed["stem"])
+            listed = listed[listed["stem"].isin(trimaps)]
+        with replacing(PREPARED / task) as folder:
+            folder.mkdir()
+            samples, rejects = _write_arrays(task, listed, trimaps, folder, params)
+            check_splits(task, samples, params.validation_fraction)
+            samples.to_csv(folder / "samples.csv", index=False)
+        write_metrics(f"preprocess_{task}", summarize(samples, rejects))
 
-    samples = mark_duplicates(listed.iloc[rows].reset_index(drop=True), digests)
-    check(task, samples, rejects, len(listed), params)
-    samples.to_csv(folder / "samples.csv", index=False, chunksize=1_000)  # rows that are Python's strings meanwhile
-    write_metrics(f"preprocess_{task}", summarize(samples, rejects))
+
+def _write_arrays(
+    task: str, listed: pd.DataFrame, trimaps: dict[str, bytes], folder: Path, params: Preprocess
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Write both arrays and the rejects. Returns the samples, in the order of the arrays, and the rejects."""
+    size, column = getattr(params, f"{task}_size"), TASKS[task].column
+    row_shapes = {"image": (size, size, 3)} | ({"target": (size, size)} if column is None else {})
+    pictures = read_pictures(RAW / "images.tar.gz", listed["stem"])
+    pictures = tqdm(pictures, f"preprocess {task}", len(listed), unit=" pictures", disable=None)
+    digests, unreadable = pack(prepare_all(pictures, trimaps, size), folder, row_shapes)
+    rejects = rejected(listed["stem"], digests, unreadable)
+    with replacing(PREPARED / f"rejects_{task}.csv") as draft:
+        rejects.to_csv(draft, index=False)
+    check_rejects(rejects, len(listed), params.max_reject_fraction)
+    samples = mark_duplicates(listed.set_index("stem").loc[list(digests)].reset_index(), digests.values())
+    if column is not None:
+        labels = samples[column].map(TASKS[task].labels.index)
+        np.save(folder / "targets.npy", labels.to_numpy(np.uint8)[:, None])
+    return samples, rejects
 
 
 if __name__ == "__main__":

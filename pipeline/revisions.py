@@ -1,144 +1,176 @@
-"""The repository's side: what dvc.lock held in the work tree, in commits and in experiments."""
+"""What Git and dvc.lock say of the work tree, of commits, branches and tags, and of DVC's experiments."""
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.stage import Stage
-from dvc.utils.serialize import YAMLFileCorruptedError, dumps_yaml, parse_yaml
 
 from pipeline.errors import InputError
 
-T = TypeVar("T")
 LOCK = "dvc.lock"
-DECIDE = ("pipeline", "params.yaml", "dvc.yaml", "requirements.txt")  # a training, with the data
+DECIDE = ("pipeline", "params.yaml", "dvc.yaml", "requirements.txt")  # with the data, what a stage makes
 
 
 @dataclass(frozen=True)
 class Revision:
-    """A dvc.lock: its `stages`, and the commit that holds it, "" for the work tree. Named for people."""
+    """A dvc.lock, under the name by which people ask for it.
+
+    commit: the commit that holds it, "" for the work tree. stages: the entries of dvc.lock, by stage.
+    """
 
     name: str
     commit: str
     stages: dict[str, Any]
     is_experiment: bool = False
 
+    @property
+    def outputs(self) -> dict[str, str]:
+        """The md5 of each output, by path."""
+        return {out["path"]: out["md5"] for stage in self.stages.values() for out in stage.get("outs", ())}
+
+
+class GitError(InputError):
+    """Git failed, or is not installed. status: the exit status of git, None where there is no git."""
+
+    def __init__(self, line: str, status: int | None = None):
+        super().__init__(line)
+        self.status = status
+
 
 def git(*arguments: str, **variables: str) -> str:
-    """What a git command prints; nothing where it fails, as outside a repository. variables: of its environment."""
+    """Run a git command and return what it prints, line ends as they are. variables: added to its environment.
+
+    Raises GitError with Git's own reason, in which Git names the way out where it knows one.
+    """
+    environment = os.environ | {"LC_ALL": "C"} | variables  # reasons in English
     try:
-        done = subprocess.run(["git", *arguments], env=os.environ | variables, capture_output=True)
+        done = subprocess.run(["git", *arguments], env=environment, capture_output=True)
     except FileNotFoundError:
-        return ""
-    return done.stdout.decode(errors="replace") if done.returncode == 0 else ""  # line ends as they are
-
-
-def uncommitted() -> tuple[list[str], str]:
-    """The files that decide a training and differ from HEAD, new ones included; how they differ, for `git apply`."""
-    with TemporaryDirectory() as folder:  # another index than the user's
-        index = {"GIT_INDEX_FILE": f"{folder}/index"}
-        git("read-tree", "HEAD", **index)
-        git("add", "--all", "--", *filter(os.path.exists, DECIDE), **index)
-        plain = ("diff", "--cached", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
-        names = git(*plain, "--name-only", "-z", "HEAD", **index).split("\0")[:-1]
-        return names, git(*plain, "--binary", "HEAD", **index)
-
-
-def is_unedited(revision: Revision, *names: str) -> bool:
-    """Whether a revision has the code, packages and parameters that its dvc.lock names for some stages."""
-    with suppress(YAMLFileCorruptedError, KeyError, TypeError):  # a stage or a section that is in only one of the two
-        text = dumps_yaml(parse_yaml(file_at(revision, "params.yaml"), "params.yaml"))
-        params = yaml.load(text, yaml.CSafeLoader)  # written by DVC and read as dvc.lock is: 0.00001 is 1e-05 in both
-        for stage in (revision.stages[name] for name in names):
-            code = {dep["path"]: dep["md5"] for dep in stage.get("deps", ()) if not dep["path"].startswith("data/")}
-            found = {path: hashlib.md5(file_at(revision, path).encode()).hexdigest() for path in code}
-            locked = stage.get("params", {}).get("params.yaml", {})
-            if (code, locked) != (found, {key: reduce(getitem, key.split("."), params) for key in locked}):
-                return False
-        return True
-    return False
-
-
-def stored_outputs(name: str) -> dict[str, str]:
-    """The md5s of a stage's outputs, by path, if dvc.lock names them and DVC's cache has them; else nothing."""
-
-    def answer(stage: Stage) -> dict[str, str]:
-        return {out.def_path: out.hash_info.value for out in stage.outs} if stage.outs_cached() else {}
-
-    return _ask(name, answer) or {}
-
-
-def is_up_to_date(name: str) -> bool:
-    """Whether DVC's cache has the outputs of a stage for its command, parameters and files as they are now."""
-    return _ask(name, lambda stage: stage.outs_cached() and stage.deps_cached() and not stage.changed_stage()) is True
-
-
-def _ask(name: str, question: Callable[[Stage], T]) -> T | None:
-    """What DVC says of a stage of dvc.yaml; None if there is none, as outside a repository."""
-    try:
-        with Repo() as repo:
-            return question(repo.stage.load_one(name=name))
-    except DvcException:
-        return None
-
-
-def file_at(revision: Revision, path: str) -> str:
-    """The text of a file at a revision, "" where it has none."""
-    if revision.commit:
-        return git("show", f"{revision.commit}:./{path}")
-    return Path(path).read_bytes().decode(errors="replace") if Path(path).exists() else ""
-
-
-def experiments() -> dict[str, str]:
-    """The commit of each DVC experiment, by name."""
-    refs = [line.split() for line in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()]
-    return {ref.split("/")[-1]: commit for commit, ref in refs if ref.count("/") == 4}  # refs/exps/12/34.../NAME
+        raise GitError("git: no such program; install Git") from None
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace")
+        reason = " ".join((said.partition("fatal: ")[2] or said).split())
+        raise GitError(f"git {arguments[0]}: {reason}", done.returncode)
+    return done.stdout.decode(errors="replace")
 
 
 def work_tree() -> Revision:
-    """What lies here, whether committed or not."""
-    text = Path(LOCK).read_text(encoding="utf-8") if Path(LOCK).exists() else ""
-    return Revision("work tree", "", _stages(text, "work tree"))
+    """Return what lies here, whether committed or not. Needs no Git."""
+    return _revision("work tree", "")
 
 
 def revision(name: str) -> Revision | None:
-    """A commit, branch, tag or experiment; None if there is none of this name."""
+    """Return a commit, branch, tag or experiment, or None if Git knows no such name. Raises GitError if Git fails."""
     named = experiments()
-    commit = named.get(name) or git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
-    return Revision(name, commit, _stages(git("show", f"{commit}:./{LOCK}"), name), name in named) if commit else None
+    commit = named.get(name) or _object_id(f"{name}^{{commit}}")
+    return _revision(name, commit, name in named) if commit else None
 
 
-def revisions(wanted: list[str]) -> list[Revision]:
-    """The work tree, then these commits, branches, tags, experiments. Raises InputError for one that does not exist."""
-    found = {name: revision(name) for name in wanted}
+def revisions(names: list[str]) -> list[Revision]:
+    """Return the work tree, then these commits, branches, tags or experiments.
+
+    Raises InputError for a name that Git does not know, GitError if Git fails.
+    """
+    found = {name: revision(name) for name in names}
     for name, there in found.items():
         if there is None:
             raise InputError(f"{name}: no commit, branch, tag or experiment of this repository")
     return [work_tree(), *found.values()]
 
 
+def experiments() -> dict[str, str]:
+    """Return the commit of each DVC experiment, by name. Raises GitError outside a Git repository."""
+    # Of DVC's API, exp_show would read all parameters and metrics of all of them.
+    refs = [line.split() for line in git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()]
+    return {ref.split("/")[-1]: commit for commit, ref in refs if ref.count("/") == 4}  # refs/exps/12/34.../NAME
+
+
 def all_commits() -> list[str]:
-    """Experiments by name, then the commits of HEAD, branches and tags that changed dvc.lock, the newest first."""
-    places = ("HEAD", "--branches", "--tags", "--remotes")  # a stash is in none, nor is what DVC stashes
+    """Return all experiments, then the commits of HEAD, branches and tags that changed dvc.lock, the newest first."""
+    head = ["HEAD"] if _object_id("HEAD") else []  # none before the first commit
+    places = (*head, "--branches", "--tags", "--remotes")  # DVC's and Git's stashes are in none of them
     return [*experiments(), *git("rev-list", *places, "--full-history", "--abbrev-commit", "--", LOCK).split()]
 
 
-def _stages(text: str, name: str) -> dict[str, Any]:
+def file_at(revision: Revision, path: str) -> str:
+    """Return the text of a file at a revision, "" where there is no such file."""
+    if revision.commit:
+        blob = _object_id(f"{revision.commit}:./{path}")
+        return git("cat-file", "blob", blob) if blob else ""
+    return Path(path).read_bytes().decode(errors="replace") if Path(path).is_file() else ""
+
+
+def is_unedited(revision: Revision, *names: str) -> bool:
+    """Return whether a revision has the code, packages and parameters that its dvc.lock names for these stages.
+
+    They are files in Git, compared by md5. False where the revision lacks a stage or a parameter.
+    """
+    with suppress(yaml.YAMLError, KeyError, TypeError):
+        stages = [revision.stages[name] for name in names]
+        params = read_yaml(file_at(revision, "params.yaml"))
+        locked = [item for stage in stages for item in stage.get("params", {}).get("params.yaml", {}).items()]
+        code = {(dep["path"], dep["md5"]) for stage in stages for dep in stage.get("deps", ())}
+        return all(reduce(getitem, key.split("."), params) == value for key, value in locked) and all(
+            hashlib.md5(file_at(revision, path).encode()).hexdigest() == md5
+            for path, md5 in code
+            if not path.startswith("data/")
+        )
+    return False
+
+
+def uncommitted() -> tuple[list[str], str]:
+    """Return the files that decide what a stage makes and differ from HEAD, new ones included, and the patch.
+
+    `git apply` takes the patch. Raises GitError where Git cannot tell.
+    """
+    with TemporaryDirectory() as folder:  # an index of its own: the user's stays as it is
+        index = {"GIT_INDEX_FILE": f"{folder}/index"}
+        git("read-tree", "HEAD", **index)
+        git("add", "--all", "--", *filter(os.path.exists, DECIDE), **index)
+        diff = ("diff", "--cached", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/", "HEAD")
+        names = git(*diff, "--name-only", "-z", **index).split("\0")[:-1]
+        return names, git(*diff, "--binary", **index)
+
+
+class _Loader(yaml.CSafeLoader):  # six times as fast as SafeLoader
+    """Reads 1e-05 as a number. DVC writes and reads it so (YAML 1.2), and PyYAML does not (YAML 1.1)."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_yaml(text: str) -> Any:
+    """Parse YAML with the numbers that DVC reads. Raises yaml.YAMLError."""
+    return yaml.load(text, _Loader)
+
+
+def _revision(name: str, commit: str, is_experiment: bool = False) -> Revision:
+    text = file_at(Revision(name, commit, {}), LOCK)
     try:
-        lock = yaml.load(text, yaml.CSafeLoader)  # safe_load takes six times as long
+        lock = read_yaml(text)
     except yaml.YAMLError as error:
         print(f"{name}: {LOCK} is left out, it is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
         lock = None
-    return (lock.get("stages") or {}) if isinstance(lock, dict) else {}
+    return Revision(name, commit, (lock.get("stages") or {}) if isinstance(lock, dict) else {}, is_experiment)
+
+
+def _object_id(name: str) -> str:
+    """Return the id of what Git knows by this name, "" if it knows nothing."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", name).strip()
+    except GitError as error:
+        if error.status != 1:  # 1: no such name; 128: Git itself failed
+            raise
+        return ""

@@ -27,11 +27,13 @@ from pipeline.stage import LOCK_TIMEOUT, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.record import record_training
+from pipeline.tracking.results import decided
 from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
 from pipeline.training.checkpoint import history_csv, save_checkpoint
 from pipeline.training.devices import device
-from pipeline.training.state import TrainingState, prune_states, state_path
-from pipeline.training.twin import check_twin, new_models
+from pipeline.training.housekeeping import forget_oldest
+from pipeline.training.setup import new_models
+from pipeline.training.state import TrainingState, state_path
 
 
 class EpochLine(keras.callbacks.Callback):
@@ -69,23 +71,23 @@ def train(task: str) -> None:
     meanwhile.
     """
     with unchanged(f"train_{task}") as inputs:
-        params: Train = getattr(load_params(), f"train_{task}")
+        every = load_params()
+        params: Train = getattr(every, f"train_{task}")
         data = load_dataset(task, params.replicas)
-        decided = params.model_dump() | {"image_size": data.image_size}
+        shown = decided(task, every, data.image_size)
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
-        check_twin(model, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
-        prune_states(task)
+        forget_oldest(task)
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
-            with LiveRun(task, decided, inputs, origin, lock) as live:
+            with LiveRun(task, shown, inputs, origin, lock) as live:
                 fit(twin, data, params, state, live)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, decided, origin, state.seconds)
+    record_training(task, shown, origin, state.seconds)
 
 
 if __name__ == "__main__":

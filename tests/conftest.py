@@ -1,14 +1,26 @@
-"""Two projects in temporary folders: a prepared one of a few pixels for single stages, a whole one under real DVC."""
+"""Projects in temporary folders: a prepared one of a few pixels for single stages, a whole one under real DVC."""
 
 import shutil
 import signal
+import sqlite3
 from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock
+from sqlalchemy import Engine, event
 
 from pipeline.tasks import TASKS
-from tests.helpers.project import FROM_OUTSIDE, commit_all, make_repository, run_in, tiny, write_params, write_prepared
+from tests.helpers.project import (
+    FROM_OUTSIDE,
+    clone_of,
+    commit_all,
+    make_repository,
+    run_in,
+    tiny,
+    write_params,
+    write_prepared,
+)
 from tests.helpers.serverfixtures import mlflow_server, postgres, server, sshd, store  # noqa: F401
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
@@ -20,6 +32,13 @@ def nothing_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable says where things are, neither the user's nor one of an earlier test: MLflow sets its own."""
     for name in FROM_OUTSIDE:
         monkeypatch.delenv(name, raising=False)
+
+
+@event.listens_for(Engine, "connect")
+def write_fast(connection: object, _: object) -> None:
+    """A store of a test need not outlive the machine: sqlite leaves it to the system when the disk gets it."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
@@ -42,24 +61,39 @@ def prepared(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A Git and DVC repository of the work tree's files, tiny parameters, the embedded pets; after `dvc repro`.
 
-    Two commits: the files, then what `dvc repro` made of them.
+    Two commits: the files, then what `dvc repro` made of them. Made once for all workers of pytest-xdist, who read it
+    and work in clones: see `clone`.
     """
-    folder = tmp_path_factory.mktemp("repository")
-    make_repository(folder)
-    run_in(folder, "dvc", "repro")
-    commit_all(folder, "its outputs")
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "repository"
+    made = folder.with_suffix(".made")
+    with FileLock(f"{folder}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+            folder.mkdir()
+            make_repository(folder)
+            run_in(folder, "dvc", "repro")
+            commit_all(folder, "its outputs")
+            made.touch()
+    return folder
+
+
+@pytest.fixture
+def clone(repository: Path, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a copy of the repository after its `dvc repro`, with an empty MLflow store."""
+    folder = clone_of(repository, tmp_path / "clone")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
     return folder
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is dear to make, or changed by tests, belongs to one worker of pytest-xdist; the other tests go by file."""
+    """The tests of an MLflow server, of which there is one, belong to one worker of pytest-xdist; others go by file."""
     for item in items:
         parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        used = [*item.fixturenames, *parameters, item.path.name]
-        groups = {"repository": ["repository", "test_serving.py"], "server": ["server"]}
-        group = next((name for name, marks in groups.items() if any(mark in used for mark in marks)), item.path.name)
-        item.add_marker(pytest.mark.xdist_group(group))
+        uses_server = "server" in [*item.fixturenames, *parameters]
+        item.add_marker(pytest.mark.xdist_group("server" if uses_server else item.path.name))

@@ -19,11 +19,10 @@ from pipeline.paths import MODELS
 from pipeline.train import train
 from tests.helpers.colourmodels import write_classifier
 from tests.helpers.disks import read_only
+from tests.helpers.programs import program
 from tests.helpers.project import REPOSITORY, clone_of, finished_runs, run_in, start_stage, tiny, write_params
-from tests.helpers.servers import program
-from tests.helpers.training import logged, only_run
+from tests.helpers.training import logged, only_run, states
 from tests.test_full_disk import line_of, outputs, write_history
-from tests.test_resume import states
 
 LOCKED = "Read-only file system; make it writable and run again"
 READER = "+dac_read_search"  # as root it may read everything: this Python may lie in root's folder

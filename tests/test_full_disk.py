@@ -10,18 +10,15 @@ import pytest
 from pipeline import stage as stages
 from pipeline.evaluate import evaluate
 from pipeline.inputs import content_md5
-from pipeline.paths import METRICS, MODELS, PLOTS, PREPARED
+from pipeline.paths import METRICS, MODELS, PLOTS
 from pipeline.plot import plot
 from pipeline.predict import predict
-from pipeline.preprocess import preprocess
 from pipeline.tracking.sync import sync
 from pipeline.train import train
 from tests.helpers.colourmodels import write_classifier, write_segmenter
 from tests.helpers.disks import make_room, small_disk
-from tests.helpers.petsbuilder import write_dataset
 from tests.helpers.project import clone_of, run_in
-from tests.helpers.training import lock_outputs, logged, only_run
-from tests.test_resume import epochs_trained
+from tests.helpers.training import epochs_trained, lock_outputs, logged, only_run
 
 FULL = "No space left on device; make room and run again, nothing is lost"
 
@@ -94,19 +91,6 @@ def test_curves_on_a_full_disk_are_one_line(prepared: Path, place: Path) -> None
         make_room(place)
         plot()
         assert len(outputs(PLOTS / "curves", METRICS / "training.json")) == 2
-
-
-@pytest.mark.parametrize("kib", [4, 40])
-def test_preparing_on_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kib: int) -> None:
-    monkeypatch.chdir(tmp_path)
-    write_dataset()
-    with small_disk(PREPARED, kib):
-        assert line_of(preprocess, "classifier") == f"data/prepared: {FULL}"
-        make_room(PREPARED)
-        preprocess("classifier")
-        found = outputs(PREPARED)
-    preprocess("classifier")
-    assert outputs(PREPARED) == found
 
 
 def test_a_prediction_on_a_full_disk_is_one_line(prepared: Path) -> None:

@@ -9,12 +9,13 @@ from benchmarks.endings import outputs
 from benchmarks.kills import Trial, run_trial
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "trial",
     [
         Trial("preprocess_classifier", "arrays are written", "kill -9 of all", 0, is_locked=False),
         Trial("train_classifier", "MLflow gets the checkpoint", "kill -9 of dvc", 0, is_locked=True),
-        Trial("plot", "figures are drawn", "Ctrl-C", 0, is_locked=True),
+        Trial("plot", "plots are drawn", "Ctrl-C", 0, is_locked=True),
         Trial("download", "archives are drawn", "SIGTERM to dvc", 0, is_locked=False),
     ],
     ids=str,

@@ -1,24 +1,73 @@
-"""The report against the real DVC and MLflow: a change that hurts, nothing changed, no base, bad input."""
+"""The report against real Git and DVC, on stages that copy files: no training, no store."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
-from pipeline.report import main, report, show, summary
-from pipeline.revisions import Revision
-from tests.helpers.project import clone_of, commit_all, run_in
-from tests.test_pipeline import set_param
+from pipeline.report import main, report, show
+from tests.helpers.project import commit_all, init_git, run_in
+
+ARCHIVE = "data/raw/images.tar.gz"
+REMEDY = "`dvc repro` first, where a remote has it `dvc repro --pull`"
 
 
-@pytest.fixture
-def clone(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone with all that DVC has, without the store and the times; the working directory."""
-    folder = clone_of(repository, tmp_path / "clone")
-    shutil.rmtree(folder / ".training", ignore_errors=True)
+def stages(task: str) -> dict:
+    """A training that copies its section of params.yaml, an evaluation that copies a file of metrics."""
+    model, metrics, plots = f"data/models/{task}.keras", f"data/metrics/{task}.json", f"data/plots/{task}"
+    train = {"cmd": f"mkdir -p data/models && grep -A 1 {task} params.yaml > {model}", "params": [f"train_{task}"]}
+    evaluate = {"cmd": f"mkdir -p data/metrics {plots} && cp {task}.json {metrics} && touch {plots}/samples.png"}
+    return {
+        f"train_{task}": train | {"deps": [ARCHIVE, "code.py"], "outs": [model]},
+        f"evaluate_{task}": evaluate
+        | {"deps": [f"{task}.json", model], "outs": [plots], "metrics": [{metrics: {"cache": False}}]},
+    }
+
+
+def measure(accuracy: float, name: str = "accuracy") -> None:
+    """Let the classifier's evaluation find this, give or take 0.01."""
+    measured = {name: accuracy, f"{name}_low": accuracy - 0.01, f"{name}_high": accuracy + 0.01}
+    Path("classifier.json").write_text(json.dumps(measured))
+
+
+def set_rate(rate: float) -> None:
+    sections = {"train_segmenter": {"rate": 0.1}, "train_classifier": {"rate": rate}}
+    Path("params.yaml").write_text(yaml.safe_dump(sections, sort_keys=False))
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of two commits: the files, and what `dvc repro` made of them."""
+    folder = tmp_path_factory.mktemp("reproduced")
+    init_git(folder)
+    run_in(folder, "dvc", "init", "--quiet")
+    download = {"cmd": f"mkdir -p data/raw && cp code.py {ARCHIVE}", "deps": ["code.py"], "outs": [ARCHIVE]}
+    both = stages("segmenter") | stages("classifier")
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"download": download} | both}))
+    (folder / ".gitignore").write_text("data/*\n!data/metrics\n")
+    (folder / "code.py").touch()
+    (folder / "segmenter.json").write_text('{"mean_iou": 0.5, "mean_iou_low": 0.4, "mean_iou_high": 0.6}')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        measure(0.9)
+        set_rate(0.1)
+    commit_all(folder, "the files")
+    run_in(folder, "dvc", "repro")
+    commit_all(folder, "what `dvc` made")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, the working directory; nothing answers where the store should be."""
+    folder = shutil.copytree(reproduced, tmp_path / "here", symlinks=True)
     monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     return folder
 
 
@@ -42,94 +91,106 @@ def run_report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | 
     return 0
 
 
-def test_nothing_changed_is_said_in_one_line(clone, capsys):
+def test_nothing_changed_is_said_in_one_line(capsys):
     assert report("HEAD") == []
     said = capsys.readouterr().out
     assert "**No test metric has changed.**" in said
+    assert re.search(r"^Base: `HEAD`, `\w+ what  dvc  made`\. Here: `\w+ what  dvc  made`\.$", said, re.MULTILINE)
     assert "No differences." in section(said, "Parameters")
-    assert {cells[0] for cells in rows(said, "Stages").values()} == {"stood still"}
-    assert {cells[-1] for cells in rows(said, "Metrics").values()} == {"unchanged"}
+    assert {cells[0] for cells in rows(said, "Stages").values()} == {"unchanged"}
+    assert rows(said, "Metrics")["classifier.accuracy"][2:] == ["+0", "unchanged"]
     assert "![" not in said
 
 
-def test_a_base_without_results_is_no_comparison(clone, capsys):
+def test_a_base_without_results_is_no_comparison(capsys):
     assert report("HEAD~1") == []
     said = capsys.readouterr().out
     assert "**No comparison**: the base has no results." in said
-    assert {tuple(cells[::2]) for cells in rows(said, "Stages").values()} == {("restored", "not in the base")}
+    assert {tuple(cells) for cells in rows(said, "Stages").values()} == {("new", "-")}
     assert {cells[-1] for cells in rows(said, "Metrics").values()} == {"new"}
-    assert {path for path in re.findall(r"!\[.*\]\((.*)\)", said) if not Path(path).is_file()} == set()
-    assert "![curves: segmenter](data/plots/curves/segmenter.png)" in said
-    assert "![classifier: mistakes](data/plots/classifier/mistakes.png)" in said
+    assert "![classifier: samples](data/plots/classifier/samples.png)" in said
 
 
-def test_a_change_that_hurts_is_reported_and_fails_where_that_is_asked_for(clone, monkeypatch, capsys):
-    set_param(clone, "train_classifier", "learning_rate", 1.0)
-    run_in(clone, "dvc", "repro")
-    set_param(clone, "plot", "patience", 1)
-    run_in(clone, "dvc", "repro")
+def test_a_change_that_hurts_is_reported_and_fails_where_that_is_asked_for(here, monkeypatch, capsys):
+    set_rate(1.0)
+    measure(0.8)
+    run_in(here, "dvc", "repro")
     assert run_report(monkeypatch) == 0
     said = capsys.readouterr().out
-    assert rows(said, "Parameters") == {
-        "train_classifier.learning_rate": ["0.001", "1.0"],
-        "plot.patience": ["5", "1"],
+    assert said.splitlines()[2] == "**Worse**: classifier.accuracy."
+    assert ". Here: `" in said
+    assert "` with uncommitted changes.\n" in said
+    assert rows(said, "Parameters") == {"train_classifier.rate": ["0.1", "1.0"]}
+    assert rows(said, "Stages") == {
+        "download": ["unchanged", "-"],
+        "train_segmenter": ["unchanged", "-"],
+        "train_classifier": ["changed", "train_classifier.rate"],
+        "evaluate_segmenter": ["unchanged", "-"],
+        "evaluate_classifier": ["changed", "classifier.json, data/models/classifier.keras"],
     }
-    stages = rows(said, "Stages")
-    assert stages["train_segmenter"] == ["stood still", "-", "-"]
-    state, seconds, cause = stages["train_classifier"]
-    assert (state.partition(",")[0], cause) == ("ran", "train_classifier.learning_rate")
-    assert float(seconds) > 0
-    assert stages["evaluate_classifier"][2] == "data/history/classifier.csv, data/models/classifier.keras"
-    assert stages["plot"][2] == "plot.patience, data/history/classifier.csv"
-    assert "segmenter/samples.png" not in section(said, "Pictures")
-    assert "classifier/samples.png" in section(said, "Pictures")
-    version, run, champion = rows(said, "Models")["pets-classifier"]
-    assert (version, len(run)) == ("1", 32)
-    assert champion == "is it; yes: the first"
-
-    worse = [name for name, cells in rows(said, "Metrics").items() if cells[-1] == "worse"]
-    assert worse != []
-    line = f"report: worse than HEAD beyond its interval, or gone: {', '.join(worse)}"
+    assert rows(said, "Metrics") == {
+        "segmenter.mean_iou": ["0.5000 (0.4000 to 0.6000)", "0.5000 (0.4000 to 0.6000)", "+0", "unchanged"],
+        "classifier.accuracy": ["0.9000 (0.8900 to 0.9100)", "0.8000 (0.7900 to 0.8100)", "-0.1", "worse"],
+    }
+    assert re.findall(r"!\[.*\]\((.*)\)", said) == ["data/plots/classifier/samples.png"]
+    line = "report: worse than HEAD beyond its interval, or gone: classifier.accuracy"
     assert run_report(monkeypatch, "--fail-on-regression") == line
-    run_in(clone, "git", "stash", "--quiet")
-    run_in(clone, "dvc", "repro")
-    capsys.readouterr()
-    run_in(clone, "git", "stash", "pop")
-    run_in(clone, "dvc", "repro")
-    assert report("HEAD") == worse, "also of what the run cache restored"
 
 
-def test_a_base_that_no_stage_could_read_is_no_comparison(clone, capsys):
-    committed = (clone / "params.yaml").read_text()
-    (clone / "params.yaml").write_text("train: {rate: [")
-    run_in(clone, "git", "add", "params.yaml")
-    run_in(clone, "git", "rm", "--quiet", "--cached", "dvc.lock")
-    run_in(clone, "git", "commit", "--quiet", "--message", "broken `params`")
-    (clone / "params.yaml").write_text(committed)
+def test_a_test_metric_that_is_gone_fails_where_that_is_asked_for(here, monkeypatch, capsys):
+    measure(0.9, name="f1")
+    run_in(here, "dvc", "repro")
+    line = "report: worse than HEAD beyond its interval, or gone: classifier.accuracy"
+    assert run_report(monkeypatch, "--fail-on-regression") == line
+    assert "**Gone**: classifier.accuracy. **New**: classifier.f1." in capsys.readouterr().out
+
+
+def test_a_base_that_no_stage_could_read_is_no_comparison(here, capsys):
+    committed = Path("params.yaml").read_text()
+    Path("params.yaml").write_text("train: {rate: [")
+    run_in(here, "git", "rm", "--quiet", "--cached", "dvc.lock")
+    run_in(here, "git", "commit", "--quiet", "--all", "--message", "broken")
+    Path("params.yaml").write_text(committed)
     assert report("HEAD") == []
     said = capsys.readouterr().out
     assert "**No comparison**: the base has no results." in said
-    assert re.search(
-        r"^Base: `HEAD`, `[0-9a-f]{7} broken  params `. Here: .* with uncommitted changes\.$", said, re.MULTILINE
+    assert rows(said, "Parameters")["train_classifier.rate"] == ["-", "0.1"]
+
+
+def test_a_base_whose_code_was_edited_after_its_results_is_named(here, capsys):
+    Path("code.py").write_text("edited")
+    commit_all(here, "the code changed, nothing run")
+    Path("code.py").write_text("")
+    report("HEAD")
+    assert "The base's results are of other code, packages or parameters than it has now." in capsys.readouterr().out
+
+
+def test_parameters_that_both_sides_set_over_what_is_committed_are_named(here, capsys):
+    set_rate(0.5)
+    commit_all(here, "the change of a pull request")
+    set_rate(0.1)
+    report("HEAD~1")
+    line = (
+        "Set on both sides, so that what a commit says of it is not seen here: `train_classifier.rate: 0.1` instead of"
     )
-    assert rows(said, "Parameters")["plot.patience"] == ["-", "5"]
+    assert f"{line} `0.5`.\n" in capsys.readouterr().out
 
 
-def test_a_test_metric_that_is_gone_fails_where_that_is_asked_for(clone, monkeypatch, capsys):
-    stage = Path("pipeline/evaluate.py")
-    stage.write_text(stage.read_text().replace('"macro_f1": of_', '"f1": of_'))
-    run_in(clone, "dvc", "repro")
-    line = "report: worse than HEAD beyond its interval, or gone: classifier.macro_f1"
-    assert run_report(monkeypatch, "--fail-on-regression") == line
-    assert "**Gone**: classifier.macro_f1. **New**: classifier.f1." in capsys.readouterr().out
+def test_a_store_that_cannot_be_used_costs_the_models_only(capsys):
+    report("HEAD")
+    said = capsys.readouterr().out
+    assert "the MLflow store http://127.0.0.1:9 cannot be used: " in section(said, "Models")
+    assert rows(said, "Metrics") != {}
 
 
-def test_the_summary_names_test_metrics_by_verdict_the_worst_first():
-    verdicts = ["within noise", "better", "unchanged", "other data", "no interval", "gone", "worse", "worse"]
-    metrics = pd.DataFrame({"metric": list("abcdefgh"), "verdict": verdicts, "headline": [True] * 7 + [False]})
-    said = "**Worse**: g. **Gone**: f. **Other data**: d. **No interval**: e. **Better**: b. **Within noise**: a."
-    assert summary(metrics, Revision("HEAD", "1234567", {"train": {}})) == said
-    assert summary(metrics, Revision("HEAD", "1234567", {})) == "**No comparison**: the base has no results."
+@pytest.mark.slow
+def test_models_have_their_version_their_run_and_whether_they_are_champion(repository, monkeypatch, capsys):
+    monkeypatch.chdir(repository)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    report("HEAD")
+    version, run, champion = rows(capsys.readouterr().out, "Models")["pets-classifier"]
+    assert (version, len(run)) == ("1", 32)
+    assert champion.startswith("is it")
 
 
 def test_a_cell_of_a_table_holds_whatever_a_parameter_says(capsys):
@@ -137,40 +198,12 @@ def test_a_cell_of_a_table_holds_whatever_a_parameter_says(capsys):
     assert capsys.readouterr().out.splitlines()[-2] == r"| a\|b   | &lt;!-- c |"
 
 
-def test_models_that_the_store_lacks_are_named_with_the_remedy(clone, capsys):
-    report("HEAD")
-    remedy = "not in the store, `python -m pipeline.tracking sync` writes it"
-    assert rows(capsys.readouterr().out, "Models") == {
-        f"pets-{task}": ["-", remedy, "-"] for task in ("segmenter", "classifier")
-    }
+def test_a_base_that_is_no_revision_is_one_line(monkeypatch):
+    line = "report: v7: no commit, branch, tag or experiment of this repository"
+    assert run_report(monkeypatch, "--base", "v7") == line
 
 
-def test_a_store_that_cannot_be_used_costs_the_models_only(clone, monkeypatch, capsys):
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    report("HEAD")
-    said = capsys.readouterr().out
-    assert "the MLflow store http://127.0.0.1:9 cannot be used: " in section(said, "Models")
-    assert rows(said, "Metrics") != {}
-
-
-def test_a_base_whose_code_was_edited_after_its_results_is_named(clone, capsys):
-    set_param(clone, "train_classifier", "learning_rate", 0.5)
-    commit_all(clone, "a parameter changed, nothing run")
-    set_param(clone, "train_classifier", "learning_rate", 0.001)
-    report("HEAD")
-    assert "The base's results are of other code, packages or parameters than it has now." in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--base", "v7"], "report: v7: no commit, branch, tag or experiment of this repository"),
-        ([], "report: not up to date: train_classifier; `dvc repro` first, where a remote has it `dvc repro --pull`"),
-    ],
-)
-def test_bad_input_is_one_line(clone, monkeypatch, capsys, arguments, line):
-    if not arguments:
-        set_param(clone, "train_classifier", "learning_rate", 0.5)
-    assert run_report(monkeypatch, *arguments) == line
+def test_results_of_earlier_parameters_are_one_line(monkeypatch, capsys):
+    set_rate(0.5)
+    assert run_report(monkeypatch) == f"report: not up to date: train_classifier; {REMEDY}"
     assert capsys.readouterr().out == ""

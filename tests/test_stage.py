@@ -1,16 +1,12 @@
 """How a stage ends, run as a program: its exit status, its one line, its lock; by real processes and real signals."""
 
-import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from pipeline import stage
-from pipeline.outputs import write_metrics
-from pipeline.paths import root
 from tests.helpers.project import REPOSITORY, environment
 
 WAIT = "import time; print('at work', flush=True); time.sleep(60)"
@@ -27,7 +23,8 @@ def train(task: str) -> None:
 
 def start(work: str, *, task: str = "segmenter", arguments: tuple[str, ...] = ()) -> subprocess.Popen:
     """A program whose stage `train` does this work, a line of Python, for a task."""
-    program = f"import sys, time\nfrom pipeline.stage import *\ndef train(task):\n    {work}\nrun(train, {task})\n"
+    imports = "import sys, time\nfrom pipeline.errors import *\nfrom pipeline.stage import *"
+    program = f"{imports}\ndef train(task):\n    {work}\nrun(train, {task})\n"
     return subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
         env=environment() | {"PYTHONPATH": str(REPOSITORY)},
@@ -105,34 +102,6 @@ def test_garbage_is_collected_while_a_stage_works_and_always_in_a_process_that_i
     assert done.stdout.decode().split() == [before, "True"]
 
 
-FILL_TWICE = """
-from resource import RUSAGE_SELF, getrusage
-from threading import Thread
-faults = []
-def fill():  # 64 MiB, 16,384 pages of 4 KiB
-    before = getrusage(RUSAGE_SELF).ru_minflt
-    b"x" * 2**26
-    faults.append(getrusage(RUSAGE_SELF).ru_minflt - before)
-for _ in range(2):
-    thread = Thread(target=fill)
-    thread.start()
-    thread.join()
-print(faults[1])
-"""
-
-
-def test_a_program_uses_again_the_memory_that_it_freed_and_a_process_that_imports_the_package_does_as_before():
-    new_pages = {}
-    for started_as in ("-m", "a server"):
-        begin = f"import sys; sys.argv[0] = {started_as!r}; import pipeline"
-        path = {"PYTHONPATH": str(REPOSITORY)}
-        done = subprocess.run(
-            [sys.executable, "-c", begin + FILL_TWICE], env=environment() | path, stdout=subprocess.PIPE
-        )
-        new_pages[started_as] = int(done.stdout)
-    assert new_pages["-m"] < new_pages["a server"] / 10
-
-
 def test_an_interrupted_stage_unwinds():
     process = start("\n    ".join(["try: " + WAIT, "finally: print('put away')"]), task="'segmenter'")
     assert process.stdout.readline() == "at work\n"
@@ -149,15 +118,14 @@ def test_a_second_process_at_the_same_stage_waits_for_the_first_to_end(at_work):
 
 
 def test_a_second_process_is_sent_away_by_a_first_that_does_not_end(at_work, monkeypatch):
-    monkeypatch.setattr(stage, "PATIENCE", 0.1)
-    line = "train_segmenter: another train_segmenter is at work on the same; let it finish, then run again"
+    monkeypatch.setattr(stage, "LOCK_TIMEOUT", 0.1)
+    line = "train_segmenter: another train_segmenter is running in this folder; wait for it, then run again"
     with pytest.raises(SystemExit, match=line):
         stage.run(train, "segmenter")
     assert at_work.poll() is None
 
 
 def test_a_stage_ends_when_the_dvc_that_started_it_was_killed():
-    Path("dvc.yaml").write_text("stages: {train_segmenter: {cmd: python, deps: [], params: []}}")
     child = f"import sys\nfrom pipeline.stage import *\ndef train(task):\n    {WAIT}\nrun(train, 'segmenter')"
     dvc = subprocess.Popen(
         [sys.executable, "-c", "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])", child],
@@ -201,16 +169,3 @@ def test_a_wrong_or_missing_task_is_answered_with_the_usage(arguments):
     usage, error = err.splitlines()
     assert usage.endswith("{segmenter,classifier}")
     assert ": error: " in error
-
-
-def test_metrics_are_json_with_all_digits():
-    write_metrics("segmenter", {"mean_iou": 0.1 + 0.2, "overfits_from_epoch": None})
-    text = Path("data/metrics/segmenter.json").read_text()
-    assert json.loads(text) == {"mean_iou": 0.30000000000000004, "overfits_from_epoch": None}
-    assert text.endswith("}\n")
-
-
-def test_the_root_is_the_folder_dvc_names_else_the_one_the_stage_runs_in(tmp_path, monkeypatch):
-    assert root() == tmp_path
-    monkeypatch.setenv("DVC_ROOT", "/")
-    assert root() == Path("/")

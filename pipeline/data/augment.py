@@ -1,19 +1,23 @@
-"""The chapter's augmentation - horizontal flip, rotation, zoom - as one affine map for each picture.
+"""Augment training pictures and their masks: a random horizontal flip, rotation and zoom, as one affine map each.
 
-The same as Keras' RandomFlip, RandomRotation and RandomZoom one after the other, but for two things: a pixel is
-interpolated once instead of twice, and what lies outside is mirrored in the picture's own edges alone.
+A map does what Keras' RandomFlip, RandomRotation and RandomZoom do one after the other, except that a pixel is
+interpolated once instead of twice, and that what lies outside is mirrored in the picture's own edges alone.
 """
 
 import cv2
 import numpy as np
 
-from pipeline.models import ROTATION, ZOOM
+# Source: F. Chollet, Deep Learning with Python, 2nd edition, section 9.3.5.
+ROTATION = 0.1  # of a full turn, either way
+ZOOM = 0.2  # of the picture's size, either way
+
+BACKGROUND = 1  # the class, in a mask, of what lies outside its picture
 
 cv2.setNumThreads(1)  # tf.data's threads work on a batch each
 
 
 def random_maps(rng: np.random.Generator, pictures: int, size: int) -> np.ndarray:
-    """Maps from the pixels of square pictures to those of augmented ones, float32 (pictures, 2, 3)."""
+    """Draw a map for each of some square pictures; float32 (pictures, 2, 3), see `maps`."""
     mirror = rng.choice([-1.0, 1.0], pictures)
     turn = rng.uniform(-ROTATION, ROTATION, pictures)
     zoom = rng.uniform(1 - ZOOM, 1 + ZOOM, pictures)
@@ -21,7 +25,7 @@ def random_maps(rng: np.random.Generator, pictures: int, size: int) -> np.ndarra
 
 
 def maps(mirror: np.ndarray, turn: np.ndarray, zoom: np.ndarray, size: int) -> np.ndarray:
-    """Where each pixel (x, y) of an augmented picture comes from, as the matrices [A | b] of A (x, y) + b.
+    """Return where each pixel (x, y) of an augmented picture comes from: matrices [A | b] of A (x, y) + b.
 
     mirror: -1 flips left and right, 1 does not. turn: of a full one, counterclockwise. zoom: above 1 shows more of the
     picture, smaller. Each (pictures,). Returns float32 (pictures, 2, 3).
@@ -33,10 +37,18 @@ def maps(mirror: np.ndarray, turn: np.ndarray, zoom: np.ndarray, size: int) -> n
     return np.concatenate([linear, (centre - linear @ centre)[..., None]], axis=-1, dtype=np.float32)
 
 
-def augment(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
-    """uint8 (pictures, size, size, 3) by a map each: the same shape, bilinear, edges mirrored."""
-    augmented = np.empty_like(images)
-    for image, target, inverse in zip(images, augmented, maps, strict=True):
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        cv2.warpAffine(image, inverse, image.shape[:2], target, flags, cv2.BORDER_REFLECT)
-    return augmented
+def augment_images(images: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Map uint8 pictures (pictures, size, size, 3): bilinear; what lies outside is the picture, mirrored."""
+    return _warp(images, maps, cv2.INTER_LINEAR, cv2.BORDER_REFLECT)
+
+
+def augment_masks(masks: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Map uint8 masks of classes (pictures, size, size): nearest neighbour; what lies outside is background."""
+    return _warp(masks, maps, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT, BACKGROUND)
+
+
+def _warp(arrays: np.ndarray, maps: np.ndarray, interpolation: int, *border: int) -> np.ndarray:
+    warped = np.empty_like(arrays)
+    for array, target, inverse in zip(arrays, warped, maps, strict=True):
+        cv2.warpAffine(array, inverse, array.shape[:2], target, interpolation | cv2.WARP_INVERSE_MAP, *border)
+    return warped

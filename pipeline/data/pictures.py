@@ -1,6 +1,6 @@
-"""One picture and its trimap: from the bytes in the archive to arrays of the sizes that the models take.
+"""One picture and its trimap: from the bytes of a file to arrays of the sizes that the models take.
 
-Whatever is in the file, that takes less than 1 GiB and some seconds: the limits below see to both.
+The files may be strangers'. The limits below keep each one under 1 GiB of memory and some seconds.
 """
 
 import hashlib
@@ -34,15 +34,16 @@ class Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class Sample:
-    """One readable picture: image uint8 (size, size, 3), mask uint8 (size, size) of classes 0, 1, 2 if it has a trimap.
+    """One readable picture.
 
+    image: uint8 (size, size, 3). target: if it has a trimap, the mask, uint8 (size, size) of classes 0, 1, 2.
     digest: the first 16 bytes of the SHA-256 of the file, by which copies are found.
     """
 
     stem: str
     digest: bytes
     image: np.ndarray
-    mask: np.ndarray | None
+    target: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,10 @@ class Reject:
 
 
 def decode(data: bytes, at_least: int = MAX_SIDE) -> np.ndarray:
-    """A picture by its content, whatever its name says: RGB without alpha, uint8 (height, width, 3). Raises Unreadable.
+    """Decode a picture by its content, whatever its name says: RGB without alpha, uint8 (height, width, 3).
 
     at_least: pixels. A JPEG is decoded at the fewest eighths of its size that leave as many on both sides, which takes
-    less time.
+    less time. Raises Unreadable.
     """
     with _opened(data) as picture:
         if picture.format in JPEGS:
@@ -74,24 +75,24 @@ def readable(name: str) -> Iterator[None]:
 
 
 def size_of(data: bytes) -> tuple[int, int]:
-    """Width and height of a picture, in pixels, by its header. Raises Unreadable."""
+    """Return width and height of a picture, in pixels, by its header. Raises Unreadable."""
     with _opened(data) as picture:
         return picture.size
 
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Within: a picture of which only the header has been read. Whatever is wrong with it makes it Unreadable."""
+    """Yield a picture of which only the header has been read. Raises Unreadable for whatever is wrong with it."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, scans=sum(1 for _ in START_OF_SCAN.finditer(data)) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
-        raise Unreadable(_one_line(error)) from None
+        raise Unreadable(_reason(error)) from None
 
 
 def _check_size(picture: Image.Image, scans: int) -> None:
-    """By what the header declares, before any pixel is decoded."""
+    """Raise ValueError for what the header declares, before any pixel is decoded."""
     pixels = picture.width * picture.height
     declares = f"declares {picture.width} x {picture.height} pixels"
     if pixels > MAX_PIXELS or max(picture.size) > MAX_SIDE:
@@ -101,16 +102,16 @@ def _check_size(picture: Image.Image, scans: int) -> None:
 
 
 def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
-    """A trimap with its values 1, 2, 3 moved to the classes 0 (foreground), 1 (background), 2 (contour).
+    """Decode a trimap, its values 1, 2, 3 moved to the classes 0 (foreground), 1 (background), 2 (contour).
 
-    Raises InputError where the trimap does not fit its picture or holds another value, Unreadable.
+    Raises Unreadable, or InputError where the trimap does not fit its picture or holds another value.
     """
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
             found, mode = picture.size, picture.mode
             values = np.asarray(picture) if found == size else None
     except Exception as error:
-        raise Unreadable(f"trimap: {_one_line(error)}") from None
+        raise Unreadable(f"trimap: {_reason(error)}") from None
     if values is None:
         raise InputError(f"trimaps/{stem}.png: {found[0]} x {found[1]} pixels, its picture {size[0]} x {size[1]}")
     if values.ndim != 2:
@@ -121,9 +122,9 @@ def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
 
 
 def square(data: bytes, size: int) -> np.ndarray:
-    """A picture's file -> uint8 (size, size, 3), antialiased; the aspect ratio is not kept, as in the chapter.
+    """Decode and resize a picture to uint8 (size, size, 3), antialiased. Raises Unreadable.
 
-    Raises Unreadable.
+    The aspect ratio is not kept, as in the chapter.
     """
     pixels = decode(data, size)
     height, width = pixels.shape[:2]
@@ -133,7 +134,10 @@ def square(data: bytes, size: int) -> np.ndarray:
 
 
 def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sample | Reject:
-    """Decode and resize: the picture antialiased, its mask nearest."""
+    """Decode and resize: the picture antialiased, its mask nearest.
+
+    Raises InputError for a trimap that is not its picture's.
+    """
     try:
         image = square(picture, size)
         mask = None if trimap is None else decode_mask(trimap, stem, size_of(picture))
@@ -143,6 +147,6 @@ def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sampl
     return Sample(stem, hashlib.sha256(picture).digest()[:16], image, nearest)
 
 
-def _one_line(error: Exception) -> str:
-    """Pillow's message without the memory address in it, so that the reason is the same every time."""
+def _reason(error: Exception) -> str:
+    """Return Pillow's message without the memory address in it, so that the reason is the same every time."""
     return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))

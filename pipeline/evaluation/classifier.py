@@ -45,7 +45,7 @@ def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) 
     """Return the test metrics; write predictions.csv, breeds.csv, roc.csv, samples.png, mistakes.png to the folder."""
     rows = data.rows("test")
     probabilities = in_batches(lambda part: dog_probabilities(model, data.images[part]), rows)
-    labels, predicted = data.targets[rows, 0], (probabilities >= DOG_FROM).astype(np.uint8)
+    labels, predicted = data.targets[rows][:, 0], (probabilities >= DOG_FROM).astype(np.uint8)
     table = data.samples.iloc[rows][["stem", "breed"]].assign(
         actual=[TASK.labels[k] for k in labels],
         predicted=[TASK.labels[k] for k in predicted],

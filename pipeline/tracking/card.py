@@ -6,12 +6,16 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.results import paths
 from pipeline.tracking.views import run_links
 
+CARD = "# pets-"  # with which a model card begins
 LIMITS = (
     "Pictures of one pet, taken as stored (EXIF rotation is not applied) and squeezed to a square. A picture without a "
-    "pet gets an answer, too. 37 breeds were seen in training; others may be answered worse. Intervals are over test "
+    "pet gets an answer, too. Breeds that were not in training may be answered worse. Intervals are over the test "
     "pictures of one training: another seed moves a metric further."
 )
-SOURCE = "O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012, CC BY-SA 4.0"
+SOURCES = {
+    "official": "Oxford-IIIT Pets (O. M. Parkhi, A. Vedaldi, A. Zisserman, C. V. Jawahar, *Cats and Dogs*, CVPR 2012)",
+    "embedded": "embedded pets, which are drawn: the model is a demonstration and knows no real animal",
+}
 
 
 def run_description(task: str, run: Run, scores: dict[str, float]) -> str:
@@ -29,10 +33,10 @@ def run_description(task: str, run: Run, scores: dict[str, float]) -> str:
 def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
     """Return the model card of an evaluated run's checkpoint: use, data, metrics, limits."""
     params = run.data.params
-    data = f"Oxford-IIIT Pets as prepared under md5 `{run.data.tags['data_md5']}` ({SOURCE})"
+    data = f"{SOURCES[params['dataset']]}; prepared under md5 `{run.data.tags['data_md5']}`"
     return "\n\n".join(
         [
-            f"# pets-{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
+            f"{CARD}{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
             TASKS[task].description,
             f"**Data**: {data}. Validation chose the epoch; the test split was used once.",
             f"**Training**: {_training(run)} The run `{run.info.run_id}` has every parameter.",

@@ -45,11 +45,13 @@ def _set(tags: dict[str, str]) -> dict[str, str]:
 
 
 def _code() -> tuple[dict[str, str], str]:
+    commit = ""
     try:
         commit = git("rev-parse", "HEAD").strip()
         files, patch = uncommitted()
     except GitError as error:
-        return {COMMIT: f"unknown: {error}"}, ""
+        unknown = f"unknown: {error}"
+        return {COMMIT: commit or unknown, "uncommitted": unknown if commit else ""}, ""
     return {COMMIT: commit, "uncommitted": ", ".join(files)}, patch
 
 

@@ -34,6 +34,7 @@ class LiveRun:
             close_dead_runs()
             earlier = [run for run in live_runs(task, params, tags["data_md5"]) if run.data.tags[LIVE] == tags[LIVE]]
             self.run_id = _go_on(earlier[0]) if earlier else _start(task, params, tags | origin.tags)
+            mlflow.MlflowClient().log_batch(self.run_id, params=run_params(params))
         self.worker = ThreadPoolExecutor(max_workers=1)
         self.attempt: Future[None] | None = None
 
@@ -72,6 +73,11 @@ def place_of(lock: Path) -> str:
     return f"{socket.gethostname()}:{lock.resolve()}"
 
 
+def run_params(params: dict[str, Any]) -> list[Param]:
+    """Return the parameters of a run."""
+    return [Param(name, str(value)) for name, value in params.items()]
+
+
 def epoch_metrics(row: dict[str, float]) -> list[Metric]:
     """Return the metrics of one epoch; the step is the epoch, from 1."""
     names = [name for name in row if name != "epoch"]
@@ -79,10 +85,13 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
 
 
 def live_runs(task: str, params: dict[str, Any], data_md5: str) -> list[Run]:
-    """Return the unfinished runs of trainings with these parameters on these prepared data."""
+    """Return the unfinished runs of trainings with these parameters on these prepared data.
+
+    A kill may have left a run without its parameters: it counts as one of any training.
+    """
     wanted = {name: str(value) for name, value in params.items()}
     found = search(task, f"{UNFINISHED} and tags.{LIVE} != '' and tags.data_md5 = '{data_md5}'")
-    return [run for run in found if run.data.params == wanted]
+    return [run for run in found if run.data.params in ({}, wanted)]
 
 
 def is_dead(run: Run) -> bool:
@@ -116,9 +125,7 @@ def _go_on(run: Run) -> str:
 
 def _start(task: str, params: dict[str, Any], tags: dict[str, str]) -> str:
     client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
-    run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in params.items()])
-    return run_id
+    return client.create_run(connect(task), tags=tags, run_name=name).info.run_id
 
 
 def warn(error: StoreError) -> None:

@@ -9,18 +9,18 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.data.sources import LocalArtifactDatasetSource
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
 from pipeline.tracking.card import run_description
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, place_of, warn
+from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, place_of, run_params, warn
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
-from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, model_of, search, store_faults, store_lock
 from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
 
 NOTE = "mlflow.note.content"
@@ -60,9 +60,8 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
             _write_evaluation(run, result, files)
         if result.evaluation:
             register(result.task, mlflow.get_run(run.info.run_id), files.scores)
-        for live in live_runs(result.task, result.params, result.training["data_md5"]):
-            if live.info.status != "RUNNING" or is_dead(live):
-                mlflow.MlflowClient().delete_run(live.info.run_id)
+        for replaced in _replaced_runs(result):
+            delete_run(replaced)
         set_view(result.task)
 
 
@@ -96,10 +95,15 @@ def find(result: Result) -> Run | None:
 
 def is_recorded(result: Result) -> bool:
     """Whether `record` has nothing to do. Raises StoreError."""
-    with store_faults():
-        runs = search(result.task, result.condition)
-        live = live_runs(result.task, result.params, result.training["data_md5"])
-    return len(runs) == 1 and not live and not result.evaluation.items() - runs[0].data.tags.items()
+    with store_faults(), store_lock():
+        runs, replaced = search(result.task, result.condition), _replaced_runs(result)
+    return len(runs) == 1 and not replaced and not result.evaluation.items() - runs[0].data.tags.items()
+
+
+def _replaced_runs(result: Result) -> list[Run]:
+    """Return the live runs, and parts of real ones, that a finished run replaces. The caller holds the store's lock."""
+    found = live_runs(result.task, result.params, result.training["data_md5"])
+    return [run for run in found if run.info.status != "RUNNING" or is_dead(run)]
 
 
 def settle(result: Result) -> Run:
@@ -107,9 +111,11 @@ def settle(result: Result) -> Run:
 
     Two machines may end the same training at once: the oldest run stays.
     """
-    kept, *repeats = search(result.task, result.condition)
+    client, (kept, *repeats) = mlflow.MlflowClient(), search(result.task, result.condition)
     for repeat in repeats:
-        mlflow.MlflowClient().delete_run(repeat.info.run_id)
+        delete_run(repeat)
+    if LIVE in kept.data.tags:  # it was needed as long as the run was not whole
+        client.delete_tag(kept.info.run_id, LIVE)
     return kept
 
 
@@ -120,9 +126,9 @@ def _write_training(result: Result, origin: Origin, files: Files, seconds: float
     # MLflow's own tags (user, source) come from a function that is not public; its client sets none.
     tags = resolve_tags() | {"mlflow.source.name": "pipeline/train.py", LIVE: place_of(root() / ".training/record")}
     tags |= result.training | origin.tags
-    started = int((time() - seconds) * 1000)
-    run_id = client.create_run(connect(task), started, tags, name).info.run_id
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in result.params.items()])
+    ended = int(time() * 1000)
+    run_id = client.create_run(connect(task), ended - int(seconds * 1000), tags, name).info.run_id
+    client.log_batch(run_id, params=run_params(result.params))
     client.log_inputs(run_id, _datasets(result, files.samples))
     if origin.patch:
         client.log_text(run_id, origin.patch, "uncommitted.patch")
@@ -132,7 +138,7 @@ def _write_training(result: Result, origin: Origin, files: Files, seconds: float
         client.log_batch(run_id, metrics=points[start : start + BATCH])
     with mlflow.start_run(run_id=run_id):  # ends FINISHED
         log_model(task, files.folder / MODELS / f"{task}.keras")
-        client.delete_tag(run_id, LIVE)
+    client.set_terminated(run_id, end_time=ended)  # its duration is the training's
 
 
 def _best(history: pd.DataFrame) -> list[Metric]:

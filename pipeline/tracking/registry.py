@@ -1,5 +1,6 @@
 """The registry: each evaluated checkpoint is a version of its task's model, once; `champion` is the best of them."""
 
+import json
 from contextlib import redirect_stderr
 from io import StringIO
 
@@ -9,7 +10,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.errors import InputError
 from pipeline.tasks import TASKS
-from pipeline.tracking.card import model_card
+from pipeline.tracking.card import CARD, model_card
 from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults
 
 CHAMPION = "champion"
@@ -23,21 +24,27 @@ def register(task: str, run: Run, scores: dict[str, float]) -> None:
 
     scores: the test metrics for the model card. The run's tag `champion` says what was decided, and why.
     """
-    md5, known = run.data.tags["model_md5"], {one.tags["model_md5"]: one for one in versions_of(task)}
-    if md5 in known:
-        if known[md5].run_id != run.info.run_id:
-            verdict = f"no: the checkpoint is version {known[md5].version} already"
-            mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
+    client, md5, card = mlflow.MlflowClient(), run.data.tags["model_md5"], model_card(task, run, scores)
+    if known := _version_with(task, md5):
+        if known.run_id != run.info.run_id:
+            client.set_tag(run.info.run_id, CHAMPION, f"no: the checkpoint is version {known.version} already")
+        elif known.description.startswith(CARD):  # else a person has written another
+            client.update_model_version(known.name, known.version, card)
         return
     tags = {"model_md5": md5, "data_md5": run.data.tags["data_md5"]}
     tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
+    model_id = model_of(run.info.run_id, task)
     with redirect_stderr(StringIO()):  # it prints two lines
-        version = mlflow.register_model(f"models:/{model_of(run.info.run_id, task)}", f"pets-{task}", tags=tags)
-    client = mlflow.MlflowClient()
-    client.update_model_version(version.name, version.version, model_card(task, run, scores))
+        version = mlflow.register_model(f"models:/{model_id}", f"pets-{task}", tags=tags)
+    if _version_with(task, md5).version != version.version:  # another machine registered it in the same moment
+        client.delete_model_version(version.name, version.version)
+        return
+    # By this tag the model's page names its version. A server and its client each add one, and both keep deleted ones.
+    named = [{"name": version.name, "version": str(version.version)}]
+    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(named)})
+    client.update_model_version(version.name, version.version, card)
     if not client.get_registered_model(version.name).description:
         client.update_registered_model(version.name, TASKS[task].description)
-    _drop_repeats(task, md5)
     choose_champion(task)
 
 
@@ -48,7 +55,7 @@ def versions_of(task: str) -> list[ModelVersion]:
 
 
 def _drop_repeats(task: str, md5: str) -> None:
-    """Keep the lowest version of a checkpoint: another machine may have registered it in the same moment."""
+    """Keep the lowest version of a checkpoint."""
     for repeat in [version for version in versions_of(task) if version.tags["model_md5"] == md5][1:]:
         mlflow.MlflowClient().delete_model_version(repeat.name, repeat.version)
 
@@ -98,7 +105,7 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
         else:
             by_hand = "yes: chosen by hand, on other prepared data"
             prospects = f"if promoted: {by_hand if _is_of_other_data(version, champion) else judge(version, champion)}"
-    return version.version, version.run_id, prospects
+    return str(version.version), version.run_id, prospects  # a number in a store without a server
 
 
 def _version_with(task: str, model_md5: str) -> ModelVersion | None:

@@ -30,7 +30,7 @@ def paths(task: str) -> dict[str, Path]:
 class Result:
     """A finished training and, where there is one, its evaluation.
 
-    params: the section of params.yaml and the pictures' size.
+    params: those that `decided` returns.
     training: md5s of prepared data, checkpoint and history. The checkpoint alone does not name a training: the history
         may go on after the best epoch.
     evaluation: md5s of metrics and plots; empty where there is none.
@@ -46,6 +46,15 @@ class Result:
         """What the finished run of this training fulfils, in MLflow's filter language."""
         tags = [f"tags.{name} = '{md5}'" for name, md5 in self.training.items()]
         return " and ".join(["attributes.status = 'FINISHED'", *tags])
+
+
+def decided(task: str, params: Params, image_size: int) -> dict[str, Any]:
+    """Return what MLflow shows as the parameters of a training: its section, the pictures' size and origin."""
+    return getattr(params, f"train_{task}").model_dump() | _of_pictures(image_size, params.download.dataset)
+
+
+def _of_pictures(image_size: int, dataset: str) -> dict[str, Any]:
+    return {"image_size": image_size, "dataset": dataset}
 
 
 def result_in_files(task: str, params: dict[str, Any], evaluated: bool) -> Result:
@@ -64,7 +73,8 @@ def result_in_lock(task: str, stages: dict[str, Any]) -> Result | None:
         if training["data_md5"] in (out["md5"] for out in prepared["outs"]):
             params = _params(trained["params"]["params.yaml"][f"train_{task}"], f"train_{task}")
             size = prepared["params"]["params.yaml"][f"preprocess.{task}_size"]
-            return Result(task, params | {"image_size": size}, training, _evaluation(task, stages, training))
+            dataset = stages["download"]["params"]["params.yaml"]["download"]["dataset"]
+            return Result(task, params | _of_pictures(size, dataset), training, _evaluation(task, stages, training))
     return None
 
 

@@ -113,6 +113,14 @@ def model_of(run_id: str, task: str) -> str:
     return found[0].model_id
 
 
+def delete_run(run: Run) -> None:
+    """Delete a run, and the models that were logged to it: MLflow leaves those."""
+    client = mlflow.MlflowClient()
+    for model in client.search_logged_models([run.info.experiment_id], f"source_run_id = '{run.info.run_id}'"):
+        client.delete_logged_model(model.model_id)
+    client.delete_run(run.info.run_id)
+
+
 def _make_tables() -> None:
     """A new sqlite file gets its name when it is whole: MLflow cannot open one whose making was killed."""
     if store_uri().startswith("sqlite:///") and not _database().exists():

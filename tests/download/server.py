@@ -1,47 +1,35 @@
-"""Two archives, a server that gives them out well or badly, and what the stage made of them."""
+"""Two archives, and a server that gives them out well or badly."""
 
 import contextlib
-import functools
-import hashlib
-import os
 import random
-import subprocess
-import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-
-import pytest
-
-from pipeline.download import download
-from pipeline.errors import InputError
-from tests.helpers.project import REPOSITORY
 
 HALF = 150_000  # bytes; the second half starts like a web page, which it is not
 IMAGES = b"\x1f\x8b" + random.Random(1).randbytes(HALF - 2) + b"<" + random.Random(2).randbytes(HALF - 1)
 ARCHIVES = {"annotations.tar.gz": b"\x1f\x8b" + random.Random(3).randbytes(1_000), "images.tar.gz": IMAGES}
-PAGE = b"\n<!DOCTYPE html><html><body>Please log in to this network</body></html>"
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request for images.tar.gz as told, for annotations.tar.gz always well; keeps (name, Range)."""
+    """Answers each request for images.tar.gz as told, for annotations.tar.gz always well."""
 
     def __init__(self, *answers):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers = list(answers)  # the last one stays
-        self.requests = []
+        self.requests = []  # (name, Range header)
         self.released = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/"
 
     @property
     def asked(self):
         """The Range header of each request for the images."""
         return [asked for name, asked in self.requests if name == "images.tar.gz"]
+
+    def close(self):
+        self.released.set()
+        self.shutdown()
+        self.server_close()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -71,29 +59,15 @@ def ranges(handler, data, share=1):
     """A good server: 206 for a Range, 416 past the end. It sends a share of what it promises."""
     offset = int((handler.headers["Range"] or "bytes=0-")[6:-1])
     rest = data[offset:]
-    body = rest[: int(len(rest) * share)]
     if not rest:
         handler.reply(416, b"", Content_Range=f"bytes */{len(data)}")
-    elif offset:
-        handler.reply(206, body, length=len(rest), Content_Range=f"bytes {offset}-{len(data) - 1}/{len(data)}")
     else:
-        handler.reply(200, body, length=len(rest))
+        headers = {"Content_Range": f"bytes {offset}-{len(data) - 1}/{len(data)}"} if offset else {}
+        handler.reply(206 if offset else 200, rest[: int(len(rest) * share)], length=len(rest), **headers)
 
 
-breaks_off = functools.partial(ranges, share=0.5)
-
-
-def ignores_range(handler, data):
-    handler.reply(200, data)
-
-
-def untold_length(handler, data):
-    handler.reply(200, data, length="untold")
-
-
-def marked_as_gzip(handler, data):
-    """As Apache does with `AddEncoding x-gzip .gz`: a client that believes it would unpack the archive."""
-    handler.reply(200, data, Content_Encoding="gzip")
+def breaks_off(handler, data):
+    ranges(handler, data, share=0.5)
 
 
 def stalls(handler, data):
@@ -105,54 +79,13 @@ def silent(handler, data):
     handler.server.released.wait(10)
 
 
-def other_bytes(handler, data):
-    handler.reply(200, data[::-1])
+def whole(change=bytes, status=200, **headers):
+    """An answer that ignores Range."""
+    return lambda handler, data: handler.reply(status, change(data), **headers)
 
 
-def page(handler, data):
-    handler.reply(200, PAGE, Content_Type="text/html")
-
-
-def status(code):
-    return lambda handler, data: handler.reply(code, PAGE)
-
-
-def final():
-    return {path.name: path.read_bytes() for path in Path("data/raw").glob("*.tar.gz")}
-
-
-def part(name="images.tar.gz"):
-    Path("data/raw").mkdir(parents=True, exist_ok=True)
-    return Path(f"data/raw/{name}.{hashlib.sha256(ARCHIVES[name]).hexdigest()[:12]}.part")
-
-
-def failure(*expected):
-    """The one line the stage ends with; nothing may bear a final name then."""
-    with pytest.raises(InputError) as caught:
-        download()
-    line = str(caught.value)
-    assert "\n" not in line
-    for text in expected:
-        assert text in line
-    assert final() == {}
-    return line
-
-
-def start() -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "pipeline.download"],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_bytes():
-    deadline = time.monotonic() + 10
-    while not part().exists() or part().stat().st_size == 0:
-        assert time.monotonic() < deadline, "no bytes have come"
-        time.sleep(0.01)
-
-
-WAY_OUT = ("set PETS_SOURCE=<folder or URL", "`make demo`")
+untold_length = whole(length="untold")
+marked_as_gzip = whole(Content_Encoding="gzip")  # as Apache may do: a client that believes it would unpack the archive
+other_bytes = whole(lambda data: data[::-1])
+page = whole(lambda data: b"\n<!DOCTYPE html><html><body>Please log in to this network</body></html>")
+forbidden, not_found, broken = whole(status=403), whole(status=404), whole(status=500)

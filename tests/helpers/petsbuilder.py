@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import yaml
 from PIL import Image
 
-from tests.helpers.project import REPOSITORY
+from tests.helpers.project import write_params
 
 IDS = {"Abyssinian": "1 1 1", "american_bulldog": "2 2 1"}  # the last three columns of the lists
 CATS = [f"Abyssinian_{number}" for number in range(1, 11)]
@@ -52,7 +51,7 @@ def mask_class(stem: str) -> int:
 
 
 def write_dataset(trainval=TRAINVAL, test=TEST, pictures=None, trimaps=None, order=1, **params) -> None:
-    """Both archives and params.yaml. `pictures` and `trimaps` replace a stem's file, or leave it out where None."""
+    """Both archives, dvc.yaml, params.yaml. `pictures`, `trimaps` replace a stem's file, or leave it out where None."""
     stems = sorted({*trainval, *test})[::order]
     pictures = {stem: picture(stem) for stem in stems} | (pictures or {})
     trimaps = {stem: trimap([[1 + mask_class(stem)] * 4] * 3) for stem in stems} | (trimaps or {})
@@ -65,7 +64,5 @@ def write_dataset(trainval=TRAINVAL, test=TEST, pictures=None, trimaps=None, ord
     Path("data/raw").mkdir(parents=True, exist_ok=True)
     write_tar(Path("data/raw/annotations.tar.gz"), (lists | masks).items())
     write_tar(Path("data/raw/images.tar.gz"), images.items())
-    document = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
     sizes = {"segmenter_size": 16, "classifier_size": 24, "validation_fraction": 0.2, "max_reject_fraction": 0.0}
-    document["preprocess"] |= sizes | {"seed": 7} | params
-    Path("params.yaml").write_text(yaml.safe_dump(document))
+    write_params(Path(), preprocess=sizes | {"seed": 7} | params)

@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # What changes where a stage reads and writes, or what its run says of how it came about.
 FROM_OUTSIDE = (
     *("DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "PYTHONPATH", "PETS_SOURCE"),
-    *("CI", "GITHUB_ACTIONS"),
+    *("CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "PETS_DATASET"),
 )
 
 
@@ -77,6 +77,13 @@ def commit_all(folder: Path, message: str) -> None:
     run_in(folder, "git", "commit", "--quiet", "--message", message)
 
 
+def init_git(folder: Path) -> None:
+    """Make a folder a Git repository on the branch main, with an author."""
+    run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
+    run_in(folder, "git", "config", "user.name", "test")
+    run_in(folder, "git", "config", "user.email", "test@example.org")
+
+
 def make_repository(folder: Path, **changes: dict) -> None:
     """A Git and DVC repository of the work tree's files, tiny parameters, embedded pets; one commit, nothing run."""
     files = run_in(REPOSITORY, "git", "ls-files", "--cached", "--others", "--exclude-standard").stdout.splitlines()
@@ -85,9 +92,7 @@ def make_repository(folder: Path, **changes: dict) -> None:
         shutil.copy(REPOSITORY / name, folder / name)
     sizes = {"segmenter_size": 16, "classifier_size": 16, "validation_fraction": 0.2}
     write_params(folder, download={"dataset": "embedded"}, preprocess=sizes, **tiny(**changes))
-    run_in(folder, "git", "init", "--quiet", "--initial-branch=main")
-    run_in(folder, "git", "config", "user.name", "test")
-    run_in(folder, "git", "config", "user.email", "test@example.org")
+    init_git(folder)
     commit_all(folder, "the project")
 
 
@@ -105,6 +110,12 @@ def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_in(folder: Path, *command: str) -> subprocess.Popen:
+    """Start a command in a folder; its lines come as they are printed."""
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=folder, env=environment() | {"PYTHONUNBUFFERED": "1"}, text=True, **streams)
 
 
 def clone_of(repository: Path, folder: Path) -> Path:

@@ -1,11 +1,11 @@
-"""Fixtures over tests/servers.py: each server is started once, by the first test that asks for it."""
+"""Fixtures over servers.py: each server is started once, by the first test that asks for it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import servers
+from tests.helpers import servers
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +32,7 @@ def server(
     return mlflow_server
 
 
-@pytest.fixture(params=["sqlite", "server"])
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, prepared: Path) -> Path:
     """`prepared`, once with its own store and once with the server's: what holds for one must hold for the other."""
     if request.param == "server":

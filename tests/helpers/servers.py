@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import pytest
 import requests
 
+from tests.helpers.programs import program
 from tests.helpers.project import environment
 
 STARTING = 60  # seconds that a server may take
@@ -32,13 +32,6 @@ StrictModes no
 PidFile none
 Subsystem sftp internal-sftp
 """
-
-
-def program(name: str, package: str) -> str:
-    """The path of a program of the system; without it the test fails with the line that installs it."""
-    system = ["/usr/sbin", *map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True))]
-    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *system]))
-    return found or pytest.fail(f"needs {name}: apt-get install {package}", pytrace=False)
 
 
 def free_port() -> int:

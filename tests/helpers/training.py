@@ -3,33 +3,24 @@
 import contextlib
 import io
 import json
+import re
 from pathlib import Path
 
-import keras
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from keras import layers
+from mlflow.entities import Run
 
 from pipeline.inputs import content_md5
-from pipeline.tracking.lineage import Training, evaluation_in_files
-from pipeline.tracking.record import record
-from pipeline.tracking.search import find_training, search
-from pipeline.train import train
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.tasks import TASKS
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.record import find, record
+from pipeline.tracking.results import Result, result_in_files
+from pipeline.tracking.store import search
 
-
-def contradict_training(folder: Path) -> None:
-    """Another truth in validation than in training: the more a model learns, the worse its validation loss."""
-    samples = pd.read_csv(folder / "samples.csv")
-    is_train = samples["split"] == "train"
-    samples.assign(species=is_train.map({True: "dog", False: "cat"})).to_csv(folder / "samples.csv", index=False)
-    if folder.name == "segmenter":
-        masks = np.zeros((len(samples), 16, 16), np.uint8)
-        masks[~is_train] = 2
-        np.save(folder / "masks.npy", masks)
+HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n"
 
 
 class CtrlCAt(io.StringIO):
@@ -46,34 +37,46 @@ class CtrlCAt(io.StringIO):
 
 
 def interrupt(*_: object) -> None:
-    """Stands where Ctrl-C is pressed inside a function."""
+    """Stand where Ctrl-C is pressed inside a function."""
     raise KeyboardInterrupt
 
 
 def train_until(task: str, words: str) -> None:
     """Train in this process, interrupted as it prints these words."""
+    from pipeline.train import train  # TensorFlow takes 5 s, and most tests of tracking need none
+
     with pytest.raises(KeyboardInterrupt), contextlib.redirect_stdout(CtrlCAt(words)):
         train(task)
 
 
-def runs(task: str) -> list[mlflow.entities.Run]:
-    """All runs of a task, the newest first."""
+def states() -> list[Path]:
+    """Return the states of unfinished trainings."""
+    return list(Path(".training").glob("*.npz"))
+
+
+def epochs_trained(capsys: pytest.CaptureFixture) -> list[int]:
+    """Return the epochs that were printed since this was last asked."""
+    return [int(epoch) for epoch in re.findall(r"epoch (\d+)/", capsys.readouterr().out)]
+
+
+def runs(task: str) -> list[Run]:
+    """Return all runs of a task but deleted ones, the newest first."""
     return search(task)[::-1]
 
 
-def only_run(task: str) -> mlflow.entities.Run:
+def only_run(task: str) -> Run:
     (run,) = runs(task)
     return run
 
 
-def logged(run: mlflow.entities.Run, metric: str) -> list[tuple[int, float]]:
-    """(step, value) of a metric, by step."""
+def logged(run: Run, metric: str) -> list[tuple[int, float]]:
+    """Return (step, value) of a metric, by step."""
     found = mlflow.MlflowClient().get_metric_history(run.info.run_id, metric)
     return sorted((point.step, point.value) for point in found)
 
 
 def lock_outputs() -> None:
-    """dvc.lock as `dvc repro` writes it, as far as the classifier's training is concerned."""
+    """Write dvc.lock as `dvc repro` does, as far as the trainings of the classifier are concerned."""
     params = yaml.safe_load(Path("params.yaml").read_text())
     paths = ["data/models/classifier.keras", "data/history/classifier.csv"]
     data = {"path": "data/prepared/classifier", "md5": content_md5(Path("data/prepared/classifier"))}
@@ -88,21 +91,39 @@ def lock_outputs() -> None:
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
 
 
-def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> mlflow.entities.Run:
-    """The run of an evaluated training that ended with this validation loss. The seed makes another checkpoint.
+def write_outputs(task: str, val_loss: float = 0.5, checkpoint: str = "0") -> None:
+    """Write what DVC would hold of an evaluated training of one epoch. The checkpoint is no model, only bytes."""
+    for name in ("models", "history", "metrics", f"plots/{task}"):
+        Path("data", name).mkdir(parents=True, exist_ok=True)
+    Path(f"data/models/{task}.keras").write_text(checkpoint)
+    Path(f"data/history/{task}.csv").write_text(f"{HISTORY}1,1.0,0.5,{val_loss},0.5\n")
+    headline = TASKS[task].metrics[0].name
+    scores = {headline: 1 - val_loss, f"{headline}_low": 0.25, f"{headline}_high": 0.75}
+    Path(f"data/metrics/{task}.json").write_text(json.dumps(scores))
+    Path(f"data/plots/{task}/table.csv").write_text("a,b\n1,2\n")
+
+
+def result_here(task: str, data_md5: str = "data", seed: int = 0) -> Result:
+    """Return the evaluated training whose outputs lie in the working directory, as if it were of certain data."""
+    params = {"architecture": "tiny", "epochs": 1, "image_size": 16, "seed": seed}
+    found = result_in_files(task, params, evaluated=True)
+    return Result(task, params, found.training | {"data_md5": data_md5}, found.evaluation)
+
+
+def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> Run:
+    """Return the run of an evaluated training that ended with this validation loss. A seed has a checkpoint of its own.
 
     tags: of the run, if there is none of this training.
     """
-    for name in ("history", "metrics", f"plots/{task}"):
-        Path("data", name).mkdir(parents=True, exist_ok=True)
-    pool = layers.GlobalAveragePooling2D(name="pool")  # without names, the layers would be counted: other bytes
-    head = {"segmenter": [layers.Conv2D(3, 1, name="head")], "classifier": [pool, layers.Dense(1, name="head")]}[task]
-    model = keras.Sequential([keras.Input((2, 2, 3), name="picture"), *head], name="tiny")
-    save_checkpoint(model, [np.full(one.shape, seed) for one in model.weights], Path(f"data/models/{task}.keras"))
-    row = {"epoch": 1, "loss": 1.0, "accuracy": 0.5, "val_loss": val_loss, "val_accuracy": 0.5}
-    pd.DataFrame([row]).to_csv(f"data/history/{task}.csv", index=False)
-    Path(f"data/metrics/{task}.json").write_text(json.dumps({"accuracy": 1 - val_loss}))
-    Path(f"data/plots/{task}/roc.csv").write_text("false_positive_rate,true_positive_rate")
-    training = Training(task, {"architecture": "tiny", "epochs": 1, "seed": seed}, data_md5).finished()
-    record(training, evaluation_in_files(task), tags)
-    return find_training(training)
+    write_outputs(task, val_loss, str(seed))
+    result = result_here(task, data_md5, seed)
+    record(result, Origin(tags))
+    return find(result)
+
+
+def contradict_training(folder: Path) -> None:
+    """Give validation another truth than training: the more a model learns, the worse its validation loss."""
+    is_train = pd.read_csv(folder / "samples.csv")["split"] == "train"
+    targets = np.zeros_like(np.load(folder / "targets.npy"))
+    targets[is_train] = 1
+    np.save(folder / "targets.npy", targets)

@@ -1,0 +1,185 @@
+"""The run that people watch during a training: best effort, and gone when the real one is written."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+from filelock import FileLock
+from mlflow.entities import ViewType
+
+from pipeline.errors import InputError
+from pipeline.inputs import content_md5
+from pipeline.paths import PREPARED
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.live import LIVE, LiveRun, close_dead_runs
+from pipeline.tracking.record import is_recorded, record
+from pipeline.tracking.store import connect, search
+from pipeline.train import train
+from tests.helpers.project import start_stage, tiny, write_params
+from tests.helpers.training import (
+    interrupt,
+    logged,
+    only_run,
+    result_here,
+    runs,
+    train_until,
+    write_outputs,
+)
+
+PARAMS = {"architecture": "tiny", "epochs": 1, "image_size": 16, "seed": 0}  # of result_here
+HISTORY = [{"epoch": epoch, "loss": 1 / epoch, "val_loss": 2 / epoch} for epoch in (1, 2, 3)]
+
+
+def lock_of(name: str) -> FileLock:
+    """The lock of a training's state, which train.py holds."""
+    Path(".training").mkdir(exist_ok=True)
+    return FileLock(Path(".training").resolve() / f"{name}.lock")
+
+
+def start(lock: FileLock, task: str = "classifier", data_md5: str = "data", **params: object) -> LiveRun:
+    inputs = {str(PREPARED / task): data_md5}
+    return LiveRun(task, PARAMS | params, inputs, Origin({"origin": "dvc repro"}), lock)
+
+
+def interrupt_after(live: LiveRun, history: list[dict[str, float]]) -> None:
+    def work() -> None:
+        with live:
+            live.log_later(history)
+            interrupt()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+
+def states(task: str = "classifier") -> dict[str, str]:
+    return {run.info.run_id: run.info.status for run in runs(task)}
+
+
+def test_a_training_at_work_is_seen_with_its_epochs(store: Path) -> None:
+    with lock_of("a") as lock, start(lock) as live:
+        live.log_later(HISTORY[:1])
+        live.attempt.result()
+        live.log_later(HISTORY)
+        live.attempt.result()
+        run = only_run("classifier")
+        assert (run.info.status, run.info.run_name) == ("RUNNING", "tiny (live)")
+        assert run.data.params == {name: str(value) for name, value in PARAMS.items()}
+        assert run.data.tags.items() > {"data_md5": "data", "origin": "dvc repro"}.items()
+        assert logged(run, "loss") == [(1, 1.0), (2, 0.5), (3, 1 / 3)], "each once"
+        assert logged(run, "val_loss") == [(1, 2.0), (2, 1.0), (3, 2 / 3)]
+
+
+@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (InputError("x"), "FAILED")])
+def test_a_run_says_how_it_ended(prepared: Path, error: BaseException, status: str) -> None:
+    with pytest.raises(type(error)), lock_of("a") as lock, start(lock):
+        raise error
+    assert only_run("classifier").info.status == status
+
+
+def test_only_its_own_training_goes_on_with_an_interrupted_run(store: Path) -> None:
+    with lock_of("a") as lock:
+        live = start(lock)
+        interrupt_after(live, HISTORY[:1])
+    with lock_of("b") as other, lock_of("a") as same, start(other, seed=1), start(same) as again:
+        assert again.run_id == live.run_id
+        assert states()[live.run_id] == "RUNNING"
+        again.log_later(HISTORY)
+        again.attempt.result()
+        assert [step for step, _ in logged(mlflow.get_run(live.run_id), "loss")] == [1, 2, 3]
+
+
+def test_runs_whose_process_died_are_closed_by_the_next_start_and_those_of_other_machines_are_not(store: Path) -> None:
+    with lock_of("dead") as lock:
+        dead = start(lock, "segmenter")  # nothing ends it: as a kill leaves it
+    with lock_of("elsewhere") as lock:
+        elsewhere = start(lock, seed=1)
+    mlflow.MlflowClient().set_tag(elsewhere.run_id, LIVE, "another-machine:/home/me/pets/.training/x.lock")
+    with lock_of("a") as lock, start(lock) as at_work:
+        assert states("segmenter") == {dead.run_id: "KILLED"}
+        assert states() == {elsewhere.run_id: "RUNNING", at_work.run_id: "RUNNING"}
+
+
+def test_the_real_run_replaces_the_live_one_but_not_that_of_another_machine_at_work(store: Path) -> None:
+    with lock_of("elsewhere") as lock:
+        elsewhere = start(lock)
+    mlflow.MlflowClient().set_tag(elsewhere.run_id, LIVE, "another-machine:/home/me/pets/.training/x.lock")
+    with lock_of("other") as lock:
+        other = start(lock, seed=1)  # of other parameters
+    with lock_of("a") as lock, start(lock) as live:
+        pass
+    write_outputs("classifier")
+    result = result_here("classifier")
+    assert not is_recorded(result)
+    record(result, Origin({}))
+    assert is_recorded(result)
+    found = states()
+    assert (found.pop(elsewhere.run_id), found.pop(other.run_id)) == ("RUNNING", "KILLED")
+    assert list(found.values()) == ["FINISHED"]
+    assert mlflow.get_run(live.run_id).info.lifecycle_stage == "deleted"
+
+
+def test_a_training_at_work_with_the_outputs_of_an_earlier_one_keeps_its_run(prepared: Path) -> None:
+    write_outputs("classifier")
+    with lock_of("a") as lock, start(lock) as live:
+        record(result_here("classifier"), Origin({}))
+        close_dead_runs()
+        assert states()[live.run_id] == "RUNNING"
+        assert is_recorded(result_here("classifier"))
+
+
+def test_a_run_whose_start_was_killed_goes_too(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, lock_of("a") as lock:
+        patch.setattr("pipeline.tracking.live.run_params", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start(lock)
+    assert only_run("classifier").data.params == {}
+    write_outputs("classifier")
+    record(result_here("classifier"), Origin({}))
+    assert only_run("classifier").info.status == "FINISHED"
+
+
+def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
+    prepared: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with lock_of("a") as lock:
+        live = start(lock)
+        Path("mlflow.db").rename("away.db")
+        Path("mlflow.db").write_text("no database")
+        interrupt_after(live, HISTORY)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["warning", "warning"], lines
+    assert lines[0].endswith("; the training goes on")
+    assert lines[1].endswith("; `python -m pipeline.tracking sync` writes what is missing, later")
+
+
+def test_a_training_leaves_the_real_run_alone_and_an_interrupted_one_goes_on(prepared: Path) -> None:
+    train_until("classifier", "epoch 3/3")
+    interrupted = only_run("classifier")
+    assert interrupted.info.status == "KILLED"
+    assert [step for step, _ in logged(interrupted, "val_loss")] in ([1, 2], [1, 2, 3])
+    assert interrupted.data.tags["data_md5"] == content_md5(PREPARED / "classifier")
+    train("classifier")
+    run = only_run("classifier")
+    assert (run.info.status, [step for step, _ in logged(run, "val_loss")]) == ("FINISHED", [1, 2, 3])
+    (deleted,) = search("classifier", view=ViewType.DELETED_ONLY)
+    assert deleted.info.run_id == interrupted.info.run_id
+
+
+@pytest.mark.slow
+def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_replaced_by_its_own_training(prepared: Path) -> None:
+    write_params(prepared, **tiny(train_classifier={"epochs": 20}))
+    process = start_stage(prepared, "train", "classifier")
+    for line in process.stdout:
+        if "epoch 3/" in line:
+            process.kill()
+            break
+    process.communicate()
+    connect("classifier")
+    killed = only_run("classifier")
+    assert killed.info.status == "RUNNING"
+    with lock_of("a") as lock, start(lock) as at_work:
+        assert states() == {killed.info.run_id: "KILLED", at_work.run_id: "RUNNING"}
+    mlflow.delete_run(at_work.run_id)
+    train("classifier")
+    run = only_run("classifier")
+    assert (run.info.status, [step for step, _ in logged(run, "loss")]) == ("FINISHED", list(range(1, 21)))

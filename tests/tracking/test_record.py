@@ -1,0 +1,240 @@
+"""One function writes a run from DVC's outputs: whole, once, and never contradicted by what was edited since."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.entities import Run, ViewType
+
+from pipeline.evaluate import evaluate
+from pipeline.inputs import content_md5
+from pipeline.params import load_params
+from pipeline.tasks import TASKS
+from pipeline.tracking.lineage import Origin
+from pipeline.tracking.live import LIVE
+from pipeline.tracking.record import find, record, record_evaluation, record_training
+from pipeline.tracking.store import search
+from pipeline.train import train
+from pipeline.training.devices import device
+from tests.helpers.petsbuilder import picture
+from tests.helpers.project import tiny, write_params
+from tests.helpers.training import (
+    interrupt,
+    lock_outputs,
+    logged,
+    only_run,
+    record_one,
+    result_here,
+    runs,
+    write_outputs,
+)
+
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+MINE = "mlflow.note.content"
+
+
+def table(path: str) -> dict[str, float]:
+    return json.loads(Path(path).read_text())
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Path, task: str) -> None:
+    before = time.time()
+    train(task)
+    taken = time.time() - before
+    evaluate(task)
+    run = only_run(task)
+
+    assert (run.info.status, run.info.run_name) == ("FINISHED", getattr(load_params(), f"train_{task}").architecture)
+    assert 0 < (run.info.end_time - run.info.start_time) / 1000 < taken, "it lasts as long as its epochs"
+    params = getattr(load_params(), f"train_{task}").model_dump() | {"image_size": 16}
+    assert run.data.params == {name: str(value) for name, value in params.items()}
+    written = pd.read_csv(f"data/history/{task}.csv")
+    for name in CURVES:
+        assert logged(run, name) == list(zip(written["epoch"], written[name], strict=True)), "to the last digit"
+    best = written.loc[written["val_loss"].idxmin()]
+    for name, column in (("best_epoch", "epoch"), ("best_val_loss", "val_loss"), ("best_val_accuracy", "val_accuracy")):
+        assert run.data.metrics[name] == best[column]
+
+    paths = {
+        "model_md5": f"data/models/{task}.keras",
+        "history_md5": f"data/history/{task}.csv",
+        "data_md5": f"data/prepared/{task}",
+        "metrics_md5": f"data/metrics/{task}.json",
+        "plots_md5": f"data/plots/{task}",
+    }
+    expected = {name: content_md5(Path(path)) for name, path in paths.items()}
+    expected |= {"origin": "python -m pipeline.train", "device": device("mixed"), "champion": "yes: the first"}
+    assert run.data.tags.items() > expected.items()
+    assert LIVE not in run.data.tags
+
+    metrics = table(f"data/metrics/{task}.json")
+    assert {name: run.data.metrics[f"test_{name}"] for name in metrics} == metrics, "to the last digit"
+    headline = TASKS[task].metrics[0].name
+    low, high = metrics[f"{headline}_low"], metrics[f"{headline}_high"]
+    row = f"| {headline} | {metrics[headline]:.4f} | {low:.4f} to {high:.4f} |"
+    assert row in run.data.tags[MINE].splitlines()
+    files = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id, "evaluation")}
+    assert files == {f"evaluation/{file.name}" for file in Path(f"data/plots/{task}").iterdir()}
+
+    (output,) = run.outputs.model_outputs
+    folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
+    assert [content_md5(path) for path in folder.rglob("*.keras")] == [run.data.tags["model_md5"]], "byte for byte"
+    answer = mlflow.pyfunc.load_model(str(folder)).predict(pd.DataFrame({"picture": [picture("A_1")]}))
+    assert len(answer) == 1
+    of_model = {metric.key: metric.value for metric in mlflow.get_logged_model(output.model_id).metrics}
+    assert of_model[f"test_{headline}"] == run.data.metrics[f"test_{headline}"]
+
+
+def test_the_same_training_and_evaluation_again_leave_the_one_run_as_it_is(store: Path) -> None:
+    first = record_one("classifier", 0.5)
+    again = record_one("classifier", 0.5, origin="another")
+    assert again.to_dictionary() == first.to_dictionary()
+    assert len(search("classifier", view=ViewType.ALL)) == 1
+    assert len(logged(first, "test_accuracy")) == 1
+
+
+def test_a_run_has_what_it_came_from_and_the_patch_of_its_code(store: Path) -> None:
+    write_outputs("classifier")
+    record(
+        result_here("classifier"), Origin({"dvc_experiment": "bold", "uncommitted": "params.yaml"}, "--- a\n+++ b\n")
+    )
+    run = only_run("classifier")
+    assert run.info.run_name == "tiny bold"
+    assert (run.data.tags["uncommitted"], run.data.tags["mlflow.source.name"]) == ("params.yaml", "pipeline/train.py")
+    patch = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/uncommitted.patch")
+    assert patch == "--- a\n+++ b\n"
+
+
+def test_a_run_lasts_as_long_as_its_training_did(prepared: Path) -> None:
+    write_outputs("classifier")
+    record(result_here("classifier"), Origin({}), seconds=3600.5)
+    info = only_run("classifier").info
+    assert info.end_time - info.start_time == 3_600_500
+    assert abs(time.time() * 1000 - info.end_time) < 60_000
+
+
+def test_a_run_names_the_prepared_pictures_that_it_learned_from_as_its_inputs(prepared: Path) -> None:
+    found = {}
+    for used in record_one("segmenter", 0.5, "md5.dir").inputs.dataset_inputs:
+        assert used.dataset.digest == "md5.dir"
+        assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
+        (context,) = [tag.value for tag in used.tags]
+        found[used.dataset.name] = (context, json.loads(used.dataset.profile)["num_rows"])
+    assert found == {"pets-segmenter train": ("training", 10), "pets-segmenter validation": ("validation", 4)}
+
+
+def test_a_long_history_is_logged_whole(prepared: Path) -> None:
+    write_outputs("classifier")
+    rows = "".join(f"{epoch},1,0.5,{1 / epoch},0.5\n" for epoch in range(1, 401))  # 1,600 points, MLflow takes 1,000
+    Path("data/history/classifier.csv").write_text(f"epoch,loss,accuracy,val_loss,val_accuracy\n{rows}")
+    record(result_here("classifier"), Origin({}))
+    assert logged(only_run("classifier"), "val_loss") == [(epoch, 1 / epoch) for epoch in range(1, 401)]
+
+
+def params_here() -> dict[str, object]:
+    return load_params().train_classifier.model_dump() | {"image_size": 16}
+
+
+def train_and_record(val_loss: float = 0.5) -> Run:
+    """Leave outputs, a dvc.lock and a run as a training does."""
+    write_outputs("classifier", val_loss)
+    lock_outputs()
+    record_training("classifier", params_here(), Origin({"origin": "dvc repro"}), 1.0)
+    return runs("classifier")[0]
+
+
+def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(prepared: Path) -> None:
+    trained = train_and_record()
+    mlflow.delete_run(trained.info.run_id)
+    record_evaluation("classifier", params_here())
+    restored = only_run("classifier")
+    assert (restored.info.status, restored.data.tags["origin"]) == ("FINISHED", "restored from DVC")
+    assert restored.data.params == trained.data.params
+    assert restored.data.metrics.items() > trained.data.metrics.items(), "the same, and the evaluation's"
+    for name in CURVES:
+        assert logged(restored, name) == logged(trained, name)
+
+
+def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(prepared: Path) -> None:
+    first, second = train_and_record(0.5), train_and_record(0.75)
+    assert first.data.tags["model_md5"] == second.data.tags["model_md5"]
+    write_outputs("classifier", 0.5)
+    record_evaluation("classifier", params_here())
+    evaluated = [run.info.run_id for run in runs("classifier") if "test_accuracy" in run.data.metrics]
+    assert evaluated == [first.info.run_id]
+
+
+@pytest.mark.parametrize("is_in_store", [True, False])
+def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(
+    prepared: Path, is_in_store: bool
+) -> None:
+    trained = train_and_record()
+    if not is_in_store:
+        mlflow.delete_run(trained.info.run_id)
+    write_params(prepared, **tiny(train_classifier={"seed": 77}))
+    record_evaluation("classifier", params_here())
+    run = only_run("classifier")
+    assert (run.data.params["seed"], "test_accuracy" in run.data.metrics) == ("1337", True)
+
+
+def test_a_lock_that_names_another_training_does_not_change_a_finished_run(prepared: Path) -> None:
+    before = train_and_record()
+    text = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text(text.replace(before.data.tags["history_md5"], "0" * 32).replace("1337", "77"))
+    record_evaluation("classifier", params_here())
+    after = only_run("classifier")
+    assert (after.info.run_id, after.data.params) == (before.info.run_id, before.data.params)
+
+
+def test_a_changed_evaluation_replaces_the_metrics_of_the_run_and_not_what_a_person_wrote(store: Path) -> None:
+    run = record_one("classifier", 0.5)
+    mlflow.MlflowClient().set_tag(run.info.run_id, MINE, "mine")
+    Path("data/metrics/classifier.json").write_text('{"accuracy": 0.1234567890123456}')
+    record(result_here("classifier"), Origin({}))
+    after = only_run("classifier")
+    assert after.data.tags["metrics_md5"] == content_md5(Path("data/metrics/classifier.json"))
+    assert after.data.metrics["test_accuracy"] == 0.1234567890123456
+    assert after.data.tags[MINE] == "mine"
+
+
+def test_of_two_machines_that_end_the_same_training_the_older_run_stays(prepared: Path) -> None:
+    first = record_one("classifier", 0.5)
+    other = mlflow.MlflowClient().create_run(first.info.experiment_id, tags=first.data.tags)
+    mlflow.MlflowClient().set_terminated(other.info.run_id)
+    record(result_here("classifier"), Origin({}))
+    assert only_run("classifier").info.run_id == first.info.run_id
+
+
+@pytest.mark.parametrize("at", ["run_params", "log_model"])
+def test_the_part_of_a_run_that_a_kill_left_goes_when_the_whole_one_is_written(
+    store: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeline.tracking.record.{at}", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record_one("classifier", 0.5)
+    assert [run.info.status == "FINISHED" for run in runs("classifier")] == [False]
+    assert find(result_here("classifier")) is None
+    assert record_one("classifier", 0.5).info.status == "FINISHED"
+    only_run("classifier")
+
+
+def test_an_output_that_is_missing_is_no_fault_of_the_store(prepared: Path) -> None:
+    write_outputs("classifier")
+    result = result_here("classifier")
+    Path("data/history/classifier.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"data/history/classifier\.csv"):
+        record(result, Origin({}))
+
+
+def test_a_broken_import_while_a_model_is_logged_is_no_fault_of_the_store(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pipeline.evaluation.classifier", None)
+    with pytest.raises(ImportError, match=r"pipeline\.evaluation\.classifier"):
+        record_one("classifier", 0.5)

@@ -1,0 +1,146 @@
+"""Where the store is, and one line for whatever keeps it from being used. On both stores."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.tracking.store import connect
+from tests.helpers.project import REPOSITORY, environment
+from tests.helpers.training import epochs_trained, only_run, record_one
+
+
+def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`dvc exp run --temp` works in a folder that is deleted."""
+    (prepared / "mlflow.db").unlink()
+    copy = prepared / "temporary"
+    (copy / "data").mkdir(parents=True)
+    (copy / "data/prepared").symlink_to(prepared / "data/prepared")
+    monkeypatch.setenv("DVC_ROOT", str(prepared))
+    monkeypatch.chdir(copy)
+    record_one("segmenter", 0.5)
+
+    places = {name: mlflow.get_experiment_by_name(name).artifact_location for name in ("pets-segmenter", "Default")}
+    assert places["pets-segmenter"] == (prepared / "mlartifacts").as_uri()
+    assert places["Default"].removeprefix("file://") == str(prepared / "mlruns/0")
+    used = only_run("segmenter").inputs.dataset_inputs[0]
+    assert (prepared / "data/prepared/segmenter").as_uri() in used.dataset.source
+    assert {path.name for path in copy.iterdir()} == {"data"}
+
+
+def test_a_repository_s_path_may_hold_blanks_quotes_and_letters_of_any_kind(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = prepared / "a & b=c #1 'e' ü"
+    shutil.copytree("data", folder / "data")
+    before = set(prepared.iterdir())
+    monkeypatch.chdir(folder)
+    run = record_one("classifier", 0.5)
+    assert {path.name for path in folder.iterdir()} >= {"data", "mlartifacts", "mlflow.db"}
+    assert set(prepared.iterdir()) == before
+    (model,) = run.outputs.model_outputs
+    assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
+
+
+@pytest.mark.parametrize("name", ["50%25", "why?"])
+def test_a_path_that_mlflow_takes_for_another_is_one_line(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (prepared / name).mkdir()
+    monkeypatch.chdir(name)
+    with pytest.raises(InputError, match="MLflow cannot have a store in a path with % or"):
+        connect("classifier")
+    assert not list((prepared / name).iterdir())
+
+
+@pytest.mark.slow
+def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "from pipeline.tracking.store import connect; connect('classifier')"
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment() | {"PYTHONPATH": str(REPOSITORY)})
+    draft = tmp_path / "mlflow.db.draft"
+    while not draft.exists() or draft.stat().st_size < 100_000:  # of a million: between two of its many steps
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert connect("classifier")
+    assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_relative_address_starts_at_the_repository_s_root(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (prepared / "temporary").mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(prepared))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
+    shutil.copytree("data", "temporary/data")
+    monkeypatch.chdir("temporary")
+    record_one("classifier", 0.5)
+    assert {path.name for path in Path().iterdir()} == {"data"}
+    with sqlite3.connect(prepared / "mine.db") as database:
+        assert database.execute("SELECT name, version FROM model_versions").fetchall() == [("pets-classifier", 1)]
+
+
+def test_a_store_that_was_moved_is_one_line_for_its_artifacts_are_elsewhere(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_one("classifier", 0.5)
+    (prepared / "new").mkdir()
+    Path("mlflow.db").rename("new/mlflow.db")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")  # MLflow has set it
+    monkeypatch.chdir("new")
+    with pytest.raises(
+        InputError, match=f"was moved or copied, its artifacts are in {(prepared / 'mlartifacts').as_uri()}"
+    ):
+        connect("classifier")
+
+
+def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(store: Path) -> None:
+    experiment = connect("classifier")
+    mlflow.delete_experiment(experiment)
+    with pytest.raises(InputError, match=f"pets-classifier was deleted; `mlflow experiments restore -x {experiment}`"):
+        connect("classifier")
+
+
+@pytest.mark.parametrize(
+    ("uri", "named"),
+    [
+        ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
+        ("sqlite:///text.db", "/text.db cannot be used: "),
+        ("nonsense://me:secret@host", "nonsense://host"),
+    ],
+    ids=["nobody answers", "nobody answers, odd password", "a file that is no store", "an unknown kind"],
+)
+def test_a_store_that_cannot_be_used_is_one_line_before_any_work(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
+    with pytest.raises(InputError) as caught:
+        connect("classifier")
+    line = str(caught.value)
+    assert named in line
+    assert "\n" not in line
+    assert not any(secret in line for secret in ("me:", "secret", "se@", "cret@"))
+
+
+@pytest.mark.slow
+def test_a_store_that_cannot_be_used_ends_a_training_before_any_work(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from pipeline.train import train  # TensorFlow takes 5 s, and the other tests here need none
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    with pytest.raises(InputError, match=r"the MLflow store http://127.0.0.1:9 cannot be used: "):
+        train("classifier")
+    assert epochs_trained(capsys) == []
+    assert not Path("data/models").exists()

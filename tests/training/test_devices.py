@@ -1,0 +1,135 @@
+"""The precision and the devices that the parameters choose, on machines of several kinds."""
+
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.training import devices
+from tests.helpers.project import REPOSITORY, run_in, start_stage, tiny, write_params, write_prepared
+
+PROCESSORS = {
+    "flags\t\t: fpu avx512f avx512_bf16 avx512_vbmi": "mixed_bfloat16",
+    "flags\t\t: fpu avx512f amx_bf16": "mixed_bfloat16",
+    "flags\t\t: fpu avx2 fma": "float32",
+    "Features\t: fp asimd bf16": "float32",  # ARM: nobody has measured it
+}
+
+
+def with_gpus(monkeypatch: pytest.MonkeyPatch, *capabilities: tuple[int, int] | None) -> None:
+    """Pretend GPUs of these compute capabilities; TensorFlow does not know that of None."""
+    details = [
+        {"device_name": f"GPU {k}"} | ({"compute_capability": c} if c else {}) for k, c in enumerate(capabilities)
+    ]
+    monkeypatch.setattr(
+        devices, "_gpus", lambda: [SimpleNamespace(name=f"GPU:{k}", details=d) for k, d in enumerate(details)]
+    )
+    monkeypatch.setattr(devices, "_details", lambda gpu: gpu.details)
+
+
+@pytest.mark.parametrize(("cpuinfo", "policy"), PROCESSORS.items())
+def test_mixed_is_bfloat16_on_processors_that_compute_in_it(tmp_path, monkeypatch, cpuinfo, policy):
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    devices.CPUINFO.write_text(f"processor\t: 0\n{cpuinfo}\n")
+    assert devices.keras_policy("mixed") == policy
+    assert devices.keras_policy("float32") == "float32"
+    assert devices.device("mixed") == f"CPU, {policy}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "policy"),
+    [
+        ("TF_ENABLE_ONEDNN_OPTS", "0", "float32"),
+        ("TF_ENABLE_ONEDNN_OPTS", "1", "mixed_bfloat16"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX2", "float32"),
+        ("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_BF16", "mixed_bfloat16"),
+    ],
+)
+def test_mixed_is_float32_where_the_user_keeps_onednn_from_it(tmp_path, monkeypatch, name, value, policy):
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    devices.CPUINFO.write_text("flags\t\t: fpu avx512f avx512_bf16\n")
+    monkeypatch.setenv(name, value)
+    assert devices.keras_policy("mixed") == policy
+
+
+def test_mixed_is_float32_on_a_processor_that_tells_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "missing")
+    assert devices.keras_policy("mixed") == "float32"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "policy"),
+    [
+        ([(9, 0)], "mixed_bfloat16"),
+        ([(8, 0), (8, 6)], "mixed_bfloat16"),
+        ([(7, 5)], "mixed_float16"),
+        ([(9, 0), (7, 0)], "mixed_float16"),
+        ([(6, 1)], "float32"),
+        ([None], "float32"),
+    ],
+)
+def test_mixed_is_what_the_oldest_gpu_computes_in(monkeypatch, capabilities, policy):
+    with_gpus(monkeypatch, *capabilities)
+    assert devices.keras_policy("mixed") == policy
+    assert devices.keras_policy("float32") == "float32"
+
+
+def test_the_gpus_are_named(monkeypatch):
+    with_gpus(monkeypatch, (9, 0), (8, 0))
+    assert devices.device("mixed") == "GPU 0, GPU 1, mixed_bfloat16"
+
+
+def test_more_replicas_than_gpus_are_one_line(monkeypatch):
+    with_gpus(monkeypatch, (9, 0))
+    with pytest.raises(InputError, match=r"^params.yaml: replicas: 2: this machine has 1 GPU\(s\); allowed: as many$"):
+        devices.strategy(2)
+
+
+def write_training(folder: Path, **changes: object) -> None:
+    """A prepared project in float32 whose 8 training pictures are two batches."""
+    if not (folder / "data").exists():
+        write_prepared(folder, "classifier", train=8)
+    write_params(folder, **tiny(train_classifier={"precision": "float32"} | changes))
+
+
+def train(folder: Path, **changes: object) -> np.ndarray:
+    """Train the classifier in a process of its own, which its devices need; its history, a row per epoch."""
+    write_training(folder, **changes)
+    done = run_in(folder, "python", "-m", "pipeline.train", "classifier", PYTHONPATH=str(REPOSITORY))
+    (folder / "printed").write_text(done.stdout)
+    return pd.read_csv(folder / "data/history/classifier.csv").to_numpy()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """The history of a training in float32 on one device."""
+    return train(tmp_path_factory.mktemp("plain"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"replicas": 4}, {"jit_compile": True}], ids=str)
+def test_replicas_and_xla_train_the_same_model(tmp_path, plain, changes):
+    found = train(tmp_path, **changes)
+    np.testing.assert_allclose(found, plain, rtol=0.02)
+    assert not np.array_equal(found, plain)  # in the last digits: the sums were made in another order
+
+
+@pytest.mark.slow
+def test_replicas_go_on_where_they_stopped(tmp_path):
+    whole, split = tmp_path / "whole", tmp_path / "split"
+    expected = train(whole, replicas=2, architecture="mini_xception")
+    # Mini-Xception: moving statistics and dropout have states of their own on each device.
+    write_training(split, replicas=2, architecture="mini_xception")
+    process = start_stage(split, "train", "classifier")
+    for line in process.stdout:
+        if "epoch 2/3" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.communicate(timeout=60)
+    assert len(list((split / ".training").glob("*.npz"))) == 1
+    np.testing.assert_array_equal(train(split, replicas=2, architecture="mini_xception"), expected)
+    assert "epoch 1/3" not in (split / "printed").read_text()
