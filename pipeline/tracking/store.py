@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.engine import make_url
@@ -94,10 +94,10 @@ def connect(task: str) -> str:
     return experiment.experiment_id
 
 
-def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+def search(task: str, condition: str = "") -> list[Run]:
     """Return the runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
+    return mlflow.search_runs([connect(task)], condition, order_by=order, output_format="list")
 
 
 def model_of(run_id: str, task: str) -> str:

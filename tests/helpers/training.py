@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 
 from pipeline.inputs import content_md5
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.record import find, record
 from pipeline.tracking.results import Result, result_in_files
-from pipeline.tracking.store import search
+from pipeline.tracking.store import connect, search
 
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n"
 
@@ -62,6 +62,10 @@ def epochs_trained(capsys: pytest.CaptureFixture) -> list[int]:
 def runs(task: str) -> list[Run]:
     """Return all runs of a task but deleted ones, the newest first."""
     return search(task)[::-1]
+
+
+def deleted_runs(task: str) -> list[Run]:
+    return mlflow.MlflowClient().search_runs([connect(task)], run_view_type=ViewType.DELETED_ONLY)
 
 
 def only_run(task: str) -> Run:

@@ -5,7 +5,6 @@ from pathlib import Path
 import mlflow
 import pytest
 from filelock import FileLock
-from mlflow.entities import ViewType
 
 from pipeline.errors import InputError
 from pipeline.inputs import content_md5
@@ -13,10 +12,11 @@ from pipeline.paths import PREPARED
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LIVE, LiveRun, close_dead_runs
 from pipeline.tracking.record import is_recorded, record
-from pipeline.tracking.store import connect, search
+from pipeline.tracking.store import connect
 from pipeline.train import train
 from tests.helpers.project import start_stage, tiny, write_params
 from tests.helpers.training import (
+    deleted_runs,
     interrupt,
     logged,
     only_run,
@@ -161,7 +161,7 @@ def test_a_training_leaves_the_real_run_alone_and_an_interrupted_one_goes_on(pre
     train("classifier")
     run = only_run("classifier")
     assert (run.info.status, [step for step, _ in logged(run, "val_loss")]) == ("FINISHED", [1, 2, 3])
-    (deleted,) = search("classifier", view=ViewType.DELETED_ONLY)
+    (deleted,) = deleted_runs("classifier")
     assert deleted.info.run_id == interrupted.info.run_id
 
 

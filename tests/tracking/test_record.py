@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 import pytest
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 
 from pipeline.evaluate import evaluate
 from pipeline.inputs import content_md5
@@ -18,12 +18,12 @@ from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LIVE
 from pipeline.tracking.record import find, record, record_evaluation, record_training
 from pipeline.tracking.results import decided
-from pipeline.tracking.store import search
 from pipeline.train import train
 from pipeline.training.devices import device
 from tests.helpers.petsbuilder import picture
 from tests.helpers.project import tiny, write_params
 from tests.helpers.training import (
+    deleted_runs,
     interrupt,
     lock_outputs,
     logged,
@@ -95,7 +95,7 @@ def test_the_same_training_and_evaluation_again_leave_the_one_run_as_it_is(store
     first = record_one("classifier", 0.5)
     again = record_one("classifier", 0.5, origin="another")
     assert again.to_dictionary() == first.to_dictionary()
-    assert len(search("classifier", view=ViewType.ALL)) == 1
+    assert (len(runs("classifier")), deleted_runs("classifier")) == (1, [])
     assert len(logged(first, "test_accuracy")) == 1
 
 

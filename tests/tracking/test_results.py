@@ -1,6 +1,5 @@
 """What a dvc.lock, or the files here, hold of a task. Neither MLflow nor a model is needed for that."""
 
-from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -56,29 +55,23 @@ def test_without_one_of_its_stages_there_is_no_training(stage: str) -> None:
 
 
 def test_a_training_of_earlier_data_is_none_until_it_is_repeated() -> None:
-    stages = deepcopy(STAGES)
-    stages["preprocess_classifier"]["outs"][1] = DATA | {"md5": "newer.dir"}
-    assert result_in_lock("classifier", stages) is None
+    prepared = STAGES["preprocess_classifier"] | {"outs": [DATA | {"md5": "newer.dir"}]}
+    assert result_in_lock("classifier", STAGES | {"preprocess_classifier": prepared}) is None
 
 
-@pytest.mark.parametrize("dependency", [0, 1], ids=["another checkpoint", "other data"])
-def test_an_evaluation_of_another_checkpoint_or_other_data_is_none(dependency: int) -> None:
-    stages = deepcopy(STAGES)
-    stages["evaluate_classifier"]["deps"][dependency] = (MODEL, DATA)[dependency] | {"md5": "other"}
-    result = result_in_lock("classifier", stages)
+@pytest.mark.parametrize("deps", [[], [MODEL | {"md5": "other"}, DATA], [MODEL, DATA | {"md5": "other.dir"}]])
+def test_an_evaluation_of_another_checkpoint_or_other_data_is_none(deps: list[dict[str, str]]) -> None:
+    result = result_in_lock("classifier", STAGES | {"evaluate_classifier": {"deps": deps, "outs": []}})
     assert (result.training["model_md5"], result.evaluation) == ("m", {})
 
 
-def test_a_training_that_was_not_evaluated_yet_is_one() -> None:
-    stages = {name: entry for name, entry in STAGES.items() if name != "evaluate_classifier"}
-    assert result_in_lock("classifier", stages).evaluation == {}
-
-
 def test_parameters_of_an_older_revision_are_taken_as_they_are() -> None:
-    stages = deepcopy(STAGES)
     older = {"epochs": 3, "optimizer": "rmsprop"}
-    stages["train_classifier"]["params"]["params.yaml"]["train_classifier"] = older
-    assert result_in_lock("classifier", stages).params == older | {"image_size": 180, "dataset": "official"}
+    trained = STAGES["train_classifier"] | {"params": {"params.yaml": {"train_classifier": older}}}
+    assert result_in_lock("classifier", STAGES | {"train_classifier": trained}).params == older | {
+        "image_size": 180,
+        "dataset": "official",
+    }
 
 
 @pytest.mark.parametrize("written", ["1", "1e-05", "1.0e-5"])

@@ -10,7 +10,6 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
-from mlflow.entities import ViewType
 
 from pipeline.errors import InputError
 from pipeline.revisions import all_commits, git
@@ -18,6 +17,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.store import search
 from pipeline.tracking.sync import sync
 from tests.helpers.project import finished_runs, run_in
+from tests.helpers.training import deleted_runs, runs
 
 FORCED = ("dvc", "repro", "--force", "--single-item", "train_classifier")
 
@@ -44,8 +44,8 @@ def models() -> list[str]:
 
 def everything() -> str:
     """All that the store says of runs, experiments and versions."""
-    runs = [run.to_dictionary() for task in TASKS for run in search(task, view=ViewType.ALL)]
-    return str(runs + [dict(found) for found in (*mlflow.search_experiments(), *mlflow.search_model_versions())])
+    found = [run.to_dictionary() for task in TASKS for run in runs(task) + deleted_runs(task)]
+    return str(found + [dict(found) for found in (*mlflow.search_experiments(), *mlflow.search_model_versions())])
 
 
 def locked_models(lock: str = "") -> list[str]:
