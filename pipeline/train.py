@@ -14,6 +14,7 @@ decides the result.
 
 import sys
 import time
+from pathlib import Path
 
 import keras
 from filelock import FileLock
@@ -22,7 +23,7 @@ from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.inputs import unchanged
 from pipeline.outputs import replacing
 from pipeline.params import Train, load_params
-from pipeline.paths import HISTORY, MODELS
+from pipeline.paths import HISTORY, MODELS, PREPARED
 from pipeline.stage import LOCK_TIMEOUT, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
@@ -82,12 +83,12 @@ def train(task: str) -> None:
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
-            with LiveRun(task, shown, inputs, origin, lock) as live:
+            with LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history) as live:
                 fit(twin, data, params, state, live)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, shown, origin, state.seconds)
+    record_training(task, shown, origin, state.seconds, Path(lock.lock_file))
 
 
 if __name__ == "__main__":

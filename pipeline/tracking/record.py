@@ -16,7 +16,7 @@ from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
 from pipeline.tracking.card import run_description
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, place_of, run_params, warn
+from pipeline.tracking.live import LIVE, clear_live_runs, epoch_metrics, place_of, run_params, warn
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
@@ -45,10 +45,11 @@ class Files:
         return cls(history, samples, scores, folder)
 
 
-def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float = 0) -> None:
+def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float = 0, replaced: str = "") -> None:
     """Write the run, the evaluation and the version of a result, as far as the store lacks them.
 
     folder: laid out like the repository, with the result's outputs. seconds: what the training took, 0 if unknown.
+    replaced: the tag of its live run, which goes.
     Raises StoreError if the store cannot be used, OSError for an output that is missing.
     """
     files = Files.of(result, folder)
@@ -60,15 +61,18 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
             _write_evaluation(run, result, files)
         if result.evaluation:
             register(result.task, mlflow.get_run(run.info.run_id), files.scores)
-        for replaced in _replaced_runs(result):
-            delete_run(replaced)
+        clear_live_runs(replaced)
         set_view(result.task)
 
 
-def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float) -> None:
-    """Record a training whose outputs lie in the working directory. Warns if the store is away."""
+def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float, lock: Path) -> None:
+    """Record a training whose outputs lie in the working directory. Warns if the store is away.
+
+    lock: of the training's state, by which its live run is found.
+    """
     try:
-        record(result_in_files(task, params, evaluated=False), origin, seconds=seconds)
+        result = result_in_files(task, params, evaluated=False)
+        record(result, origin, seconds=seconds, replaced=place_of(lock))
     except StoreError as error:
         warn(error)
 
@@ -95,15 +99,9 @@ def find(result: Result) -> Run | None:
 
 def is_recorded(result: Result) -> bool:
     """Whether `record` has nothing to do. Raises StoreError."""
-    with store_faults(), store_lock():
-        runs, replaced = search(result.task, result.condition), _replaced_runs(result)
-    return len(runs) == 1 and not replaced and not result.evaluation.items() - runs[0].data.tags.items()
-
-
-def _replaced_runs(result: Result) -> list[Run]:
-    """Return the live runs, and parts of real ones, that a finished run replaces. The caller holds the store's lock."""
-    found = live_runs(result.task, result.params, result.training["data_md5"])
-    return [run for run in found if run.info.status != "RUNNING" or is_dead(run)]
+    with store_faults():
+        runs = search(result.task, result.condition)
+    return len(runs) == 1 and not result.evaluation.items() - runs[0].data.tags.items()
 
 
 def settle(result: Result) -> Run:

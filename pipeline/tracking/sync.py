@@ -12,7 +12,7 @@ from pipeline.paths import PREPARED
 from pipeline.revisions import Revision, revisions
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import close_dead_runs
+from pipeline.tracking.live import clear_live_runs
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
 from pipeline.tracking.results import Result, paths, result_in_lock
@@ -38,9 +38,9 @@ def sync(wanted: list[str]) -> None:
                 written[result.condition] = done is not None or written.get(result.condition, False)
                 evaluated |= {result.condition} if done else set()
     with store_faults(), store_lock():
-        close_dead_runs()
-        for line in (line for task in TASKS for line in mend(task)):
-            print(line)
+        clear_live_runs()
+        for task in TASKS:
+            mend(task)
     found, missing = len(written), len(written) - sum(written.values())
     print(f"{found} trainings in dvc.lock, {found - missing} of them in the store")
     if missing:
