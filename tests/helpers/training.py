@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from dvc.repo import Repo
 from mlflow.entities import Run, ViewType
 
-from pipeline.inputs import content_md5
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.record import find, record
@@ -80,20 +80,20 @@ def logged(run: Run, metric: str) -> list[tuple[int, float]]:
 
 
 def lock_outputs() -> None:
-    """Write dvc.lock as `dvc repro` does, as far as the trainings of the classifier are concerned."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    paths = ["data/models/classifier.keras", "data/history/classifier.csv"]
-    data = {"path": "data/prepared/classifier", "md5": content_md5(Path("data/prepared/classifier"))}
+    """Have DVC hold the classifier's training, as after `dvc repro`: in its cache and in dvc.lock."""
+    data, size = "data/prepared/classifier", "preprocess.classifier_size"
+    outs = ["data/models/classifier.keras", "data/history/classifier.csv"]
     stages = {
-        "download": {"params": {"params.yaml": {"download": params["download"]}}},
-        "preprocess_classifier": {"params": {"params.yaml": {"preprocess.classifier_size": 16}}, "outs": [data]},
-        "train_classifier": {
-            "params": {"params.yaml": {"train_classifier": params["train_classifier"]}},
-            "deps": [data],
-            "outs": [{"path": path, "md5": content_md5(Path(path))} for path in paths],
-        },
+        "download": {"params": ["download"]},
+        "preprocess_classifier": {"params": [size], "outs": [data]},
+        "train_classifier": {"params": ["train_classifier"], "deps": [data], "outs": outs},
     }
-    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    stages = {name: stage | {"cmd": "true"} for name, stage in stages.items()}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    with Repo.init(no_scm=True, force=True) as repo:
+        repo.commit(force=True)
+    lock = Path("dvc.lock")
+    lock.write_text(re.sub(rf"{size}: \d+", f"{size}: 16", lock.read_text()))  # of the pictures that lie here
 
 
 def write_outputs(task: str, val_loss: float = 0.5, checkpoint: str = "0") -> None:
