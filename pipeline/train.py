@@ -14,7 +14,6 @@ decides the result.
 
 import sys
 import time
-from pathlib import Path
 
 import keras
 from filelock import FileLock
@@ -88,7 +87,7 @@ def train(task: str) -> None:
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, shown, origin, state.seconds, Path(lock.lock_file))
+    record_training(task, shown, origin, state.seconds, live.place)
 
 
 if __name__ == "__main__":

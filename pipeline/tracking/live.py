@@ -25,15 +25,17 @@ class LiveRun:
     """A run with the epochs so far. Left by Ctrl-C or SIGTERM it ends KILLED, by an error FAILED.
 
     lock: the held lock of the training's state. history: the epochs of earlier sessions, whose run this one replaces.
+    place: its tag LIVE.
     Raises StoreError if the store cannot be used at the start, before hours of training.
     """
 
     def __init__(
         self, task: str, params: dict[str, Any], data_md5: str, origin: Origin, lock: FileLock, history: list[dict]
     ):
-        tags = {"data_md5": data_md5, LIVE: place_of(Path(lock.lock_file))} | origin.tags
+        self.place = place_of(Path(lock.lock_file))
+        tags = {"data_md5": data_md5, LIVE: self.place} | origin.tags
         with store_faults(), store_lock():
-            clear_live_runs(tags[LIVE])
+            clear_live_runs(self.place)
             client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
             self.run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
             client.log_batch(self.run_id, params=run_params(params))

@@ -65,14 +65,10 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
         set_view(result.task)
 
 
-def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float, lock: Path) -> None:
-    """Record a training whose outputs lie in the working directory. Warns if the store is away.
-
-    lock: of the training's state, by which its live run is found.
-    """
+def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float = 0, replaced: str = "") -> None:
+    """Record a training whose outputs lie in the working directory, see `record`. Warns if the store is away."""
     try:
-        result = result_in_files(task, params, evaluated=False)
-        record(result, origin, seconds=seconds, replaced=place_of(lock))
+        record(result_in_files(task, params, evaluated=False), origin, seconds=seconds, replaced=replaced)
     except StoreError as error:
         warn(error)
 

@@ -93,7 +93,9 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
         if version is None:
             raise StoreError(f"pets-{task} lacks this checkpoint; `python -m pipeline.tracking sync` writes it")
         run = mlflow.get_run(version.run_id)
-        verdict = f"if promoted: {judge(version, champion_of(task))}" if _waits(run) else run.data.tags.get(CHAMPION, "")
+        verdict = (
+            f"if promoted: {judge(version, champion_of(task))}" if _waits(run) else run.data.tags.get(CHAMPION, "")
+        )
     return str(version.version), version.run_id, verdict  # version: a number in a store without a server
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import InputError
 from pipeline.inputs import content_md5
 from pipeline.paths import PREPARED
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, LiveRun, clear_live_runs, place_of
+from pipeline.tracking.live import LIVE, LiveRun, clear_live_runs
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.store import connect
 from pipeline.train import train
@@ -111,11 +111,11 @@ def test_the_real_run_replaces_the_live_one_and_no_other(store: Path) -> None:
     with lock_of("other") as lock:
         other = start(lock, seed=1)
     leave_state(lock)
-    with lock_of("a") as lock, start(lock):
+    with lock_of("a") as lock, start(lock) as live:
         pass
     leave_state(lock)
     write_outputs("classifier")
-    record(result_here("classifier"), Origin({}), replaced=place_of(Path(lock.lock_file)))
+    record(result_here("classifier"), Origin({}), replaced=live.place)
     found = states()
     assert found.pop(other.run_id) == "KILLED"
     assert list(found.values()) == ["FINISHED"]
