@@ -19,7 +19,7 @@ from tests.helpers.servers import free_port, is_open, kill, start
 pytestmark = pytest.mark.slow
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-WINDOW = {"width": 3200, "height": 1500}  # what does not fit is not in the page
+WINDOW = {"width": 4000, "height": 1500}  # what does not fit is not in the page
 MAIN = {"segmenter": "test_mean_iou", "classifier": "test_accuracy"}
 
 
