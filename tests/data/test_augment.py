@@ -80,3 +80,10 @@ def test_a_mask_moves_with_its_picture_and_what_lies_outside_is_background():
     assert TASKS["segmenter"].labels.index("background") == BACKGROUND
     smaller = augment_masks(np.zeros((1, 4, 4), np.uint8), maps(one, 0 * one, 2 * one, 4))
     np.testing.assert_array_equal(smaller[0], [[1, 1, 1, 1], [1, 0, 0, 1], [1, 0, 0, 1], [1, 1, 1, 1]])
+
+
+def test_a_mask_holds_no_class_that_it_did_not_hold():
+    masks = np.random.default_rng(0).choice([0, 2], (20, SIZE, SIZE)).astype(np.uint8)
+    found = augment_masks(masks, random_maps(np.random.default_rng(1), 20, SIZE))
+    assert set(np.unique(found)) == {0, 1, 2}, "no 1 between 0 and 2; some outside"
+    assert (found == BACKGROUND).mean() < 0.3

@@ -65,11 +65,6 @@ def test_every_kind_of_picture_becomes_rgb_by_its_content(picture, file_format, 
     assert np.abs(sample.image.astype(int) - colour).max() <= 3  # JPEG is not exact
 
 
-def test_the_digest_is_of_the_file_not_of_the_pixels():
-    png, again, bmp = (prepare(encode(solid("RGB", ORANGE), kind), None, SIZE).digest for kind in ("PNG", "PNG", "BMP"))
-    assert png == again != bmp
-
-
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -176,7 +171,7 @@ def test_the_trimap_values_1_2_3_become_the_classes_0_1_2():
         (trimap([[1, 2], [3, 255]]), r"values \[1, 2, 3, 255\]; allowed: 1, 2, 3"),
         (trimap([[1, 2, 3], [3, 1, 1]]), "3 x 2 pixels, its picture 2 x 2 pixels"),
         (declaring("PNG", 3000, 3000), "3000 x 3000 pixels, its picture 2 x 2 pixels"),  # before its pixels are read
-        (trimap([[1, 2], [3, 1]])[:-20], ".*truncated.*"),
+        (trimap([[1, 2], [3, 1]])[:-24], ".*truncated.*"),
         (encode(solid("RGBA", (1, 2, 3, 255), (2, 2))), "mode RGBA; allowed: one channel"),
         (encode(solid("LA", (1, 255), (2, 2))), "mode LA; allowed: one channel"),
     ],
