@@ -82,7 +82,7 @@ def _opened(data: bytes, prefix: str = "") -> Iterator[Image.Image]:
     """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _check_size(picture, scans=sum(1 for _ in START_OF_SCAN.finditer(data)) if picture.format in JPEGS else 1)
+            _check_size(picture, scans=len(START_OF_SCAN.findall(data)) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
         reason = re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", one_line(error))  # the same every time
