@@ -114,8 +114,6 @@ def mark_duplicates(samples: pd.DataFrame, digests: Iterable[bytes]) -> pd.DataF
     """
     rank = samples["split"].cat.codes
     is_copy = rank < rank.groupby(list(digests)).transform("max")
-    for stem in samples["stem"][is_copy]:
-        print(f"preprocess: {stem} is byte-identical to a picture of another split: kept out of training")
     return samples.assign(split=samples["split"].mask(is_copy, "duplicate"))
 
 

@@ -83,7 +83,7 @@ def test_an_unreadable_picture_has_the_same_reason_every_time(data, reason):
 
 
 @pytest.mark.filterwarnings("error")  # Pillow warns from 90 million pixels on and speaks of an attack from 179 million
-@pytest.mark.parametrize("file_format", ["PNG", "BMP", "GIF", "JPEG"])
+@pytest.mark.parametrize("file_format", ["PNG", "GIF"])
 def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(file_format):
     # Had its pixels been read, the reason would be that they are truncated.
     allowed = "allowed: 25,000,000, and 65,535 on a side"

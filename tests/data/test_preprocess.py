@@ -130,7 +130,7 @@ def test_more_rejects_than_the_fraction_are_an_error_that_names_the_key():
     )
 
 
-def test_a_training_picture_that_is_also_a_test_or_validation_picture_is_kept_out_of_training(capsys):
+def test_a_training_picture_that_is_also_a_test_or_validation_picture_is_kept_out_of_training():
     preprocess_dataset()
     first, second = sorted(stems_of("train") & set(CATS))[:2]
     validation = min(stems_of("validation"))
@@ -139,13 +139,12 @@ def test_a_training_picture_that_is_also_a_test_or_validation_picture_is_kept_ou
     assert stems_of("test") == set(TEST)
     assert validation in stems_of("validation")
     assert len(samples()) == len(np.load("data/prepared/classifier/images.npy")) == 23  # the rows still match
-    assert capsys.readouterr().out.count(f"{first} is byte-identical") == 2  # for each task
 
 
-def test_copies_within_one_split_both_stay(capsys):
+def test_copies_within_one_split_both_stay():
     preprocess_dataset(pictures={"american_bulldog_101": picture("american_bulldog_102")})
     assert stems_of("test") == set(TEST)
-    assert (metrics()["duplicates"], capsys.readouterr().out) == (0, "")
+    assert metrics()["duplicates"] == 0
 
 
 def test_the_metrics_count_what_is_used():
