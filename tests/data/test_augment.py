@@ -28,25 +28,19 @@ def by_keras(layer: layers.Layer, pictures: np.ndarray) -> np.ndarray:
     return np.asarray(layer(pictures.astype(np.float32), training=True))
 
 
-def test_no_change_is_none(pictures):
+def test_nothing_a_flip_and_a_quarter_turn_counterclockwise_are_exact(pictures):
     np.testing.assert_array_equal(mapped(pictures), pictures)
-
-
-def test_a_flip_swaps_left_and_right(pictures):
     np.testing.assert_array_equal(mapped(pictures, mirror=-1), pictures[:, :, ::-1])
-
-
-def test_a_quarter_turn_is_counterclockwise(pictures):
     np.testing.assert_array_equal(mapped(pictures, turn=0.25), np.rot90(pictures, axes=(1, 2)))
 
 
-@pytest.mark.parametrize("turn", [-ROTATION, -0.03, 0.05, ROTATION])
+@pytest.mark.parametrize("turn", [-ROTATION, 0.05])
 def test_a_rotation_is_that_of_keras_up_to_its_mirrored_corners(pictures, turn):
     theirs = by_keras(layers.RandomRotation((turn, turn)), pictures)
     assert np.abs(mapped(pictures, turn=turn) - theirs).max() < 2  # of 255: rounding, and cv2's 1/32 of a pixel
 
 
-@pytest.mark.parametrize("zoom", [1 - ZOOM, 0.93, 1.1, 1 + ZOOM])
+@pytest.mark.parametrize("zoom", [1 - ZOOM, 1.1])
 def test_a_zoom_is_that_of_keras_up_to_its_mirrored_edges(pictures, zoom):
     theirs = by_keras(layers.RandomZoom((zoom - 1, zoom - 1)), pictures)
     assert np.abs(mapped(pictures, zoom=zoom) - theirs).max() < 2
@@ -72,19 +66,10 @@ def test_random_maps_fill_the_chapters_ranges_evenly_and_flip_every_other_pictur
         np.testing.assert_allclose(quartiles, middle + most * np.array([-1, -0.5, 0, 0.5, 1]), atol=0.06 * most)
 
 
-def test_the_centre_stays_where_it_is():
-    centre = np.array([(SIZE - 1) / 2, (SIZE - 1) / 2, 1])
-    np.testing.assert_allclose(
-        random_maps(np.random.default_rng(1), 50, SIZE) @ centre, np.tile(centre[:2], (50, 1)), rtol=1e-5
-    )
-
-
-def test_each_picture_has_its_own_map_and_stays_what_it_was(pictures):
-    before = pictures.copy()
+def test_each_picture_has_its_own_map(pictures):
     both = augment_images(pictures, maps(np.array([1.0, -1.0]), np.zeros(2), np.ones(2), SIZE))
     np.testing.assert_array_equal(both[0], pictures[0])
     np.testing.assert_array_equal(both[1], pictures[1][:, ::-1])
-    np.testing.assert_array_equal(pictures, before)
 
 
 def test_a_mask_moves_with_its_picture_and_what_lies_outside_is_background():
