@@ -109,14 +109,14 @@ def training_twin(model: keras.Model, policy: str) -> tuple[keras.Model, keras.l
         kind, config = next((kind for kind in REPLACEMENTS if kind.replaces(layer)), type(layer)), layer.get_config()
         if layer not in preparing and layer.dtype_policy.name == "float32":
             config["dtype"] = policy
-        if from_logits and layer is model.layers[-1]:
-            if isinstance(layer, layers.Softmax):
-                return layers.Activation("linear", name=layer.name, dtype=config["dtype"])
+        if from_logits and layer is model.layers[-1] and "activation" in config:
             config["activation"] = "linear"
         return kind.from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=twin_of)
-    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(twin.outputs[0])
+    last = twin.layers[-1]
+    logits = last.input if from_logits and isinstance(last, layers.Softmax) else twin.outputs[0]
+    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(logits)
     twin = keras.Model(twin.inputs[0], outputs, name=model.name)
     twin.set_weights(model.get_weights())
     if outputs.shape[-1] == 1:
