@@ -13,7 +13,6 @@ decides the result.
 """
 
 import sys
-import time
 
 import keras
 from filelock import FileLock
@@ -36,22 +35,19 @@ from pipeline.training.setup import new_models
 from pipeline.training.state import TrainingState, state_path
 
 
-class EpochLine(keras.callbacks.Callback):
-    """One line per epoch, for logs; a terminal gets Keras' progress bar instead."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.start = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
-        seconds = time.monotonic() - self.start
-        print(f"{self.model.name} epoch {epoch + 1}/{self.params['epochs']}: {values}, {seconds:.1f} s", flush=True)
-
-
 def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, live: LiveRun) -> None:
-    """Train from where the state stands to the last epoch."""
+    """Train from where the state stands to the last epoch.
+
+    Print one line per epoch, for logs; a terminal gets Keras' progress bar instead.
+    """
     first, terminal = len(state.history), sys.stdout.isatty()
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: live.log_later(state.history))
+
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        live.log_later(state.history)
+        if not terminal:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
+            print(f"{twin.name} epoch {epoch + 1}/{params.epochs}: {values}, {state.seconds:.1f} s so far", flush=True)
+
     twin.fit(
         training_batches(data, params.batch_size, params.seed, first, params.augmentation),
         steps_per_epoch=steps_per_epoch(data, params.batch_size),
@@ -59,7 +55,7 @@ def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, l
         epochs=params.epochs,
         validation_data=ordered_batches(data, "validation", params.batch_size),
         shuffle=False,  # the batches are
-        callbacks=[state, report, *([] if terminal else [EpochLine()])],
+        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_end=report)],
         verbose="auto" if terminal else 0,
     )
 
