@@ -11,6 +11,7 @@ import yaml
 
 from pipeline.report import main, report, show
 from tests.helpers.project import commit_all, init_git, run_in
+from tests.helpers.tables import rows, section
 
 ARCHIVE = "data/raw/images.tar.gz"
 WORSE = "report: worse than HEAD beyond its interval, or gone: classifier.accuracy"
@@ -69,16 +70,6 @@ def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     return folder
-
-
-def section(text: str, title: str) -> str:
-    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
-
-
-def rows(text: str, title: str) -> dict[str, list[str]]:
-    """The cells of a table's rows, by the first."""
-    cells = [re.findall(r"[^|]+", line) for line in section(text, title).splitlines() if line.startswith("| ")]
-    return {first.strip(): [cell.strip() for cell in others] for first, *others in cells[1:]}
 
 
 def run_report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str | None:

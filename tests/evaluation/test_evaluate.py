@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from keras import layers
 from PIL import Image
 
 from pipeline.data.dataset import Dataset
@@ -17,6 +16,8 @@ from pipeline.evaluation import classifier as labelling
 from pipeline.evaluation import scoring
 from pipeline.evaluation import segmenter as segmenting
 from pipeline.params import Evaluate
+from pipeline.training.checkpoint import load_checkpoint
+from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
 
 PARAMS = Evaluate(bootstrap_samples=100, grid_pictures=2, seed=1)
 
@@ -32,13 +33,13 @@ MASKS = [
 
 # stem, split, species, probability of a dog
 LABELS = [
-    ("Train_1", "train", "cat", 1.0),
+    ("Train_1", "train", "cat", 0.75),
     ("pug_1", "test", "dog", 0.875),
     ("pug_2", "test", "dog", 0.25),  # wrong
     ("boxer_1", "test", "dog", 0.5),  # on the threshold: a dog
     ("Duplicate_1", "duplicate", "dog", 0.0),
     ("Birman_1", "test", "cat", 0.125),
-    ("Birman_2", "test", "cat", 1.0),  # wrong, and most certain
+    ("Birman_2", "test", "cat", 0.984375),  # wrong, and most certain
     ("Validation_1", "validation", "dog", 0.0),
     ("Sphynx_1", "test", "cat", 0.9375),  # wrong
     ("boxer_2", "test", "dog", 0.9375),  # ties with Sphynx_1
@@ -65,31 +66,25 @@ def pictures(red: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def masks() -> Dataset:
     truth, predicted = (np.reshape([row[k] for row in MASKS], (-1, 2, 2)) for k in (2, 3))
-    return Dataset(samples(MASKS, ["dog"] * len(MASKS)), pictures(predicted), truth.astype(np.uint8))
+    return Dataset(samples(MASKS, ["dog"] * len(MASKS)), pictures(np.array(RED)[predicted]), truth.astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
 def labels() -> Dataset:
-    red = np.array([128 * row[3] for row in LABELS])[:, None, None] * np.ones((4, 4))
+    red = np.array([256 * row[3] for row in LABELS])[:, None, None] * np.ones((4, 4))
     species = [row[2] for row in LABELS]
     targets = np.array([[name == "dog"] for name in species], np.uint8)
     return Dataset(samples(LABELS, species), pictures(red), targets)
 
 
 @pytest.fixture(scope="module")
-def segmenter() -> keras.Model:
-    """Predicts class k where the red channel is k: red**2 - (red - k)**2 is largest there."""
-    model = keras.Sequential([keras.Input((2, 2, 3)), layers.Conv2D(3, 1)])
-    model.set_weights([np.array([[[[0, 2, 4], [0, 0, 0], [0, 0, 0]]]]), np.array([0, -1, -4])])
-    return model
+def segmenter(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    return load_checkpoint(write_segmenter(tmp_path_factory.mktemp("model") / "segmenter.keras"))
 
 
 @pytest.fixture(scope="module")
-def classifier() -> keras.Model:
-    """The probability of a dog is the mean of the red channel / 128."""
-    model = keras.Sequential([keras.Input((4, 4, 3)), layers.GlobalAveragePooling2D(), layers.Dense(1, use_bias=False)])
-    model.set_weights([np.array([[1 / 128], [0], [0]])])
-    return model
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
+    return load_checkpoint(write_classifier(tmp_path_factory.mktemp("model") / "classifier.keras"))
 
 
 def pictures_in(path: Path, candidates: range, axis: int) -> list[int]:
@@ -151,7 +146,7 @@ pug_1,pug,dog,dog,0.875
 pug_2,pug,dog,cat,0.25
 boxer_1,boxer,dog,dog,0.5
 Birman_1,Birman,cat,cat,0.125
-Birman_2,Birman,cat,dog,1.0
+Birman_2,Birman,cat,dog,0.984375
 Sphynx_1,Sphynx,cat,dog,0.9375
 boxer_2,boxer,dog,dog,0.9375
 """
