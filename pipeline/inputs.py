@@ -9,10 +9,8 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from pipeline.errors import InputError
-from pipeline.params import load_params
+from pipeline.params import load_params, read_yaml
 
 
 def inputs(stage: str) -> dict[str, Any]:
@@ -22,7 +20,7 @@ def inputs(stage: str) -> dict[str, Any]:
     """
     params = load_params().model_dump()
     try:
-        entry = yaml.load(Path("dvc.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader)["stages"][stage]
+        entry = read_yaml("dvc.yaml", Path("dvc.yaml").read_bytes())["stages"][stage]
     except FileNotFoundError:
         raise InputError(f"dvc.yaml: no such file in {Path.cwd()}; run in the root of a clone") from None
 

@@ -9,17 +9,11 @@ Writes  DIR/NAME-overlay.png   with --out: the picture at its own size, foregrou
 
 import argparse
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 import keras
-import numpy as np
-from joblib import cpu_count
 
 from pipeline.data.pictures import FORMATS, MAX_FILE_BYTES, decode, readable, size_of, square
 from pipeline.errors import InputError, writing
@@ -29,98 +23,68 @@ from pipeline.stage import program
 from pipeline.tasks import TASKS
 from pipeline.training.checkpoint import load_checkpoint
 
-BATCH = 16  # files read, and predicted, at once
-
 
 def overlay_paths(pictures: Sequence[Path], out: Path) -> list[Path]:
-    """Return STEM-overlay.png for each picture, numbered from the second of a stem on.
+    """Return OUT/NAME-overlay.png for each picture. Raises InputError for one that would replace another or a picture.
 
-    Raises InputError for one that would take the place of a picture.
+    On some file systems Cat.png and cat.png are one file.
     """
-    seen: Counter[str] = Counter()
-    paths, given = [], {path.resolve() for path in pictures}
-    for stem in (path.stem for path in pictures):
-        seen[stem.casefold()] += 1  # on some file systems Cat.png and cat.png are one file
-        number = seen[stem.casefold()]
-        path = out / (f"{stem}-overlay.png" if number == 1 else f"{stem}-overlay-{number}.png")
-        if path.resolve() in given:
-            raise InputError(f"{path}: a picture, and the place of an overlay; name another folder than --out {out}")
-        paths.append(path)
+    paths = [out / f"{picture.stem}-overlay.png" for picture in pictures]
+    taken = {str(picture.resolve()).casefold() for picture in pictures}
+    for path in paths:
+        if (place := str(path.resolve()).casefold()) in taken:
+            raise InputError(f"{path}: another picture, or the overlay of one; use one call, and one --out, for each")
+        taken.add(place)
     return paths
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A readable picture: its file, its width and height, what the model of each task takes."""
-
-    path: Path
-    file: bytes
-    size: tuple[int, int]
-    inputs: dict[str, np.ndarray]
-
-
-def open_picture(path: Path, models: dict[str, keras.Model]) -> Opened | InputError:
-    """Read a picture; return an InputError for a file that is missing, too large or no picture."""
+def read_picture(path: Path) -> bytes:
+    """Return a file. Raises InputError for one that is missing, or larger than any picture."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-        if len(data) > MAX_FILE_BYTES:
-            raise InputError(f"{path}: more than {MAX_FILE_BYTES} bytes; allowed: that many")
-        with readable(str(path)):
-            inputs = {task: square(data, model.input_shape[1]) for task, model in models.items()}
-            return Opened(path, data, size_of(data), inputs)
     except OSError as error:
-        return InputError(f"{path}: {error.strerror}")
-    except InputError as error:
-        return error
+        raise InputError(f"{path}: {error.strerror}") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{path}: more than {MAX_FILE_BYTES} bytes; allowed: that many")
+    return data
 
 
-def lines(pictures: Sequence[Opened], targets: Sequence[Path | None], models: dict[str, keras.Model]) -> Iterator[str]:
-    """Yield what is printed of each picture; write its overlay to its target, if it has one."""
-    tasks = {task: import_module(f"pipeline.evaluation.{task}") for task in models}
-    sizes = [picture.size for picture in pictures]
-    answers = [
-        tasks[task].answer(model, np.stack([picture.inputs[task] for picture in pictures]), sizes)
-        for task, model in models.items()
-    ]
-    for picture, target, *found in zip(pictures, targets, *answers, strict=True):
-        words = [module.in_words(answer) for module, answer in zip(tasks.values(), found, strict=True)]
+def answer(path: Path, target: Path | None, models: dict[str, keras.Model]) -> str:
+    """Return what is printed of a picture; write its overlay, if it has a target.
+
+    Raises InputError for a file that is missing, too large or no picture.
+    """
+    data, said, mask = read_picture(path), [], None
+    with readable(str(path)):
+        for task, model in models.items():
+            how = import_module(f"pipeline.evaluation.{task}")
+            (found,) = how.answer(model, square(data, model.input_shape[1])[None], [size_of(data)])
+            said.append(how.in_words(found))
+            mask = found.get("mask", mask)
         if target:
-            (mask,) = [answer["mask"] for answer in found if "mask" in answer]
             with writing(target):
                 target.parent.mkdir(parents=True, exist_ok=True)
-                overlay(decode(picture.file), mask).save(target)
-        yield f"{picture.path}: {'; '.join([*words, *([str(target)] if target else [])])}"
-
-
-def answers(
-    paths: Sequence[Path], targets: Sequence[Path | None], models: dict[str, keras.Model]
-) -> Iterator[str | InputError]:
-    """Yield the line of each readable picture, an InputError for each other, in their order."""
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        for start in range(0, len(paths), BATCH):
-            part = slice(start, start + BATCH)
-            found = list(pool.map(partial(open_picture, models=models), paths[part]))
-            whole = [pair for pair in zip(found, targets[part], strict=True) if isinstance(pair[0], Opened)]
-            said = lines(*zip(*whole, strict=True), models) if whole else iter(())
-            yield from (item if isinstance(item, InputError) else next(said) for item in found)
+                overlay(decode(data), mask).save(target)
+            said.append(str(target))
+    return f"{path}: {'; '.join(said)}"
 
 
 def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     """Print a line for each picture and write its overlay to the folder `out`, if there is one.
 
     Returns whether all pictures could be read; those that could not get a line on stderr.
-    Raises InputError for a missing or broken checkpoint, or an overlay that would take the place of a picture.
+    Raises InputError for a missing or broken checkpoint, or an overlay that would replace a picture.
     """
     targets = overlay_paths(pictures, out) if out else [None] * len(pictures)
     models = {task: load_checkpoint(MODELS / f"{task}.keras") for task in reversed(TASKS)}  # the species goes first
     all_read = True
-    for answer in answers(pictures, targets, models):
-        if isinstance(answer, InputError):
-            print(f"predict: {answer}", file=sys.stderr)
+    for path, target in zip(pictures, targets, strict=True):
+        try:
+            print(answer(path, target, models), flush=True)
+        except InputError as error:
+            print(f"predict: {error}", file=sys.stderr)
             all_read = False
-        else:
-            print(answer, flush=True)
     return all_read
 
 

@@ -16,7 +16,7 @@ from dvc.repo import Repo
 
 from pipeline.errors import InputError, one_line
 from pipeline.paths import MODELS
-from pipeline.reporting.differences import overrides, params_table, pictures, stages_table
+from pipeline.reporting.differences import params_table, pictures, stages_table
 from pipeline.reporting.verdicts import metrics_table, summary
 from pipeline.revisions import Revision, git, is_unedited, revisions
 from pipeline.stage import program
@@ -67,8 +67,6 @@ def show_sides(base: str, before: Revision, after: Revision) -> None:
     print(f"Base: {name}{subject(before.commit)}. Here: {subject('HEAD')}{changes}.\n")
     if before.stages and not is_unedited(before, *before.stages):
         print("The base's results are of other code, packages or parameters than it has now.\n")
-    if hidden := overrides(before, after):
-        print(f"Set on both sides, so that what a commit says of it is not seen here: {', '.join(hidden)}.\n")
 
 
 def subject(commit: str) -> str:

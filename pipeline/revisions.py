@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,9 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-
 from pipeline.errors import InputError
+from pipeline.params import read_yaml
 
 LOCK = "dvc.lock"
 DECIDE = ("pipeline", "params.yaml", "dvc.yaml", "requirements.txt")  # with the data, what a stage makes
@@ -40,11 +38,7 @@ class Revision:
 
 
 class GitError(InputError):
-    """Git failed, or is not installed. status: the exit status of git, None where there is no git."""
-
-    def __init__(self, line: str, status: int | None = None):
-        super().__init__(line)
-        self.status = status
+    """Git failed, or is not installed."""
 
 
 def git(*arguments: str, **variables: str) -> str:
@@ -60,7 +54,7 @@ def git(*arguments: str, **variables: str) -> str:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace")
         reason = " ".join((said.partition("fatal: ")[2] or said).split())
-        raise GitError(f"git {arguments[0]}: {reason}", done.returncode)
+        raise GitError(f"git {arguments[0]}: {reason}")
     return done.stdout.decode(errors="replace")
 
 
@@ -69,23 +63,18 @@ def work_tree() -> Revision:
     return _revision("work tree", "")
 
 
-def revision(name: str) -> Revision | None:
-    """Return a commit, branch, tag or experiment, or None if Git knows no such name. Raises GitError if Git fails."""
-    named = experiments()
-    commit = named.get(name) or _object_id(f"{name}^{{commit}}")
-    return _revision(name, commit, name in named) if commit else None
-
-
 def revisions(names: list[str]) -> list[Revision]:
     """Return the work tree, then these commits, branches, tags or experiments.
 
     Raises InputError for a name that Git does not know, GitError if Git fails.
     """
-    found = {name: revision(name) for name in names}
-    for name, there in found.items():
-        if there is None:
+    named, found = experiments() if names else {}, [work_tree()]
+    for name in names:
+        commit = named.get(name) or _object_id(f"{name}^{{commit}}")
+        if not commit:
             raise InputError(f"{name}: no commit, branch, tag or experiment of this repository")
-    return [work_tree(), *found.values()]
+        found.append(_revision(name, commit, name in named))
+    return found
 
 
 def experiments() -> dict[str, str]:
@@ -97,9 +86,10 @@ def experiments() -> dict[str, str]:
 
 def all_commits() -> list[str]:
     """Return all experiments, then the commits of HEAD, branches and tags that changed dvc.lock, the newest first."""
+    named = experiments()
     head = ["HEAD"] if _object_id("HEAD") else []  # none before the first commit
     places = (*head, "--branches", "--tags", "--remotes")  # DVC's and Git's stashes are in none of them
-    return [*experiments(), *git("rev-list", *places, "--full-history", "--abbrev-commit", "--", LOCK).split()]
+    return [*named, *git("rev-list", *places, "--full-history", "--abbrev-commit", "--", LOCK).split()]
 
 
 def file_at(revision: Revision, path: str) -> str:
@@ -110,14 +100,22 @@ def file_at(revision: Revision, path: str) -> str:
     return Path(path).read_bytes().decode(errors="replace") if Path(path).is_file() else ""
 
 
+def params_at(revision: Revision) -> dict[str, Any]:
+    """Return params.yaml at a revision, {} where it is not a file that a stage could read."""
+    with suppress(InputError):
+        params = read_yaml("params.yaml", file_at(revision, "params.yaml").encode())
+        return params if isinstance(params, dict) else {}
+    return {}
+
+
 def is_unedited(revision: Revision, *names: str) -> bool:
     """Return whether a revision has the code, packages and parameters that its dvc.lock names for these stages.
 
     They are files in Git, compared by md5. False where the revision lacks a stage or a parameter.
     """
-    with suppress(yaml.YAMLError, KeyError, TypeError):
+    params = params_at(revision)
+    with suppress(KeyError, TypeError):
         stages = [revision.stages[name] for name in names]
-        params = read_yaml(file_at(revision, "params.yaml"))
         locked = [item for stage in stages for item in stage.get("params", {}).get("params.yaml", {}).items()]
         code = {(dep["path"], dep["md5"]) for stage in stages for dep in stage.get("deps", ())}
         return all(reduce(getitem, key.split("."), params) == value for key, value in locked) and all(
@@ -142,35 +140,17 @@ def uncommitted() -> tuple[list[str], str]:
         return names, git(*diff, "--binary", **index)
 
 
-class _Loader(yaml.CSafeLoader):  # six times as fast as SafeLoader
-    """Reads 1e-05 as a number. DVC writes and reads it so (YAML 1.2), and PyYAML does not (YAML 1.1)."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def read_yaml(text: str) -> Any:
-    """Parse YAML with the numbers that DVC reads. Raises yaml.YAMLError."""
-    return yaml.load(text, _Loader)
-
-
 def _revision(name: str, commit: str, is_experiment: bool = False) -> Revision:
-    text = file_at(Revision(name, commit, {}), LOCK)
+    lock = None
     try:
-        lock = read_yaml(text)
-    except yaml.YAMLError as error:
-        print(f"{name}: {LOCK} is left out, it is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
-        lock = None
+        lock = read_yaml(LOCK, file_at(Revision(name, commit, {}), LOCK).encode())
+    except InputError as error:
+        print(f"{name} is left out: {error}", file=sys.stderr)
     return Revision(name, commit, (lock.get("stages") or {}) if isinstance(lock, dict) else {}, is_experiment)
 
 
 def _object_id(name: str) -> str:
     """Return the id of what Git knows by this name, "" if it knows nothing."""
-    try:
+    with suppress(GitError):
         return git("rev-parse", "--verify", "--quiet", name).strip()
-    except GitError as error:
-        if error.status != 1:  # 1: no such name; 128: Git itself failed
-            raise
-        return ""
+    return ""

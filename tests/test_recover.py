@@ -3,16 +3,16 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import InputError
 from pipeline.recover import recover
-from tests.helpers.project import clone_of, commit_all, init_git, run_in
+from tests.helpers.project import clone_of, commit_all, init_git, run_in, write_params
 
-RWLOCK = Path(".dvc/tmp/rwlock")
+RWLOCK, LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock")
+STAGE = "stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n"
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reproduced")
     init_git(folder)
     run_in(folder, "dvc", "init", "--quiet")
-    (folder / "dvc.yaml").write_text("stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n")
+    write_params(folder)  # and the dvc.yaml of this project, which is replaced
+    (folder / "dvc.yaml").write_text(STAGE)
     (folder / "in").write_text("something")
     run_in(folder, "dvc", "repro")
     commit_all(folder, "all")
@@ -36,83 +37,66 @@ def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
-def held_by(process: int) -> str:
-    """The text of an rwlock: a dvc of this number writes the output."""
-    return json.dumps({"write": {str(Path("out").resolve()): {"pid": process, "cmd": "dvc repro"}}, "read": {}})
-
-
 @pytest.mark.parametrize("length", [0, 6, 60], ids=["empty", "YAML", "inside a line"])
 def test_a_half_written_lock_file_is_replaced_by_the_committed_one(here: Path, length: int, capsys) -> None:
-    path = Path("dvc.lock")
-    whole = path.read_text()
-    path.write_text(whole[:length])
-    assert run_in(here, "dvc", "repro", check=False).returncode != 0
+    whole = LOCK.read_text()
+    LOCK.write_text(whole[:length])
     recover()
-    assert path.read_text() == whole
+    assert LOCK.read_text() == whole
     assert Path("dvc.lock.broken").read_text() == whole[:length], "nothing is lost"
     line = "dvc.lock: broken, kept as dvc.lock.broken; `dvc repro` makes a new one from its run cache\n"
     assert capsys.readouterr().out == line
+    recover()
+    assert (LOCK.read_text(), capsys.readouterr().out) == (whole, ""), "what is whole stays"
 
 
 def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache(here: Path) -> None:
     run_in(here, "git", "rm", "--quiet", "--cached", "dvc.lock")
     run_in(here, "git", "commit", "--quiet", "--message", "no dvc.lock")
-    whole = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text(whole[:20])
+    whole = LOCK.read_text()
+    LOCK.write_text(whole[:20])
     recover()
     assert "is cached - skipping run" in run_in(here, "dvc", "repro").stdout
-    assert Path("dvc.lock").read_text() == whole
+    assert LOCK.read_text() == whole
 
 
 def test_a_merge_conflict_is_no_damage() -> None:
-    path = Path("dvc.lock")
-    conflict = f"schema: '2.0'\n<<<<<<< HEAD\n=======\n>>>>>>> other\n{path.read_text()}"
-    path.write_text(conflict)
+    conflict = f"schema: '2.0'\n<<<<<<< HEAD\n=======\n>>>>>>> other\n{LOCK.read_text()}"
+    LOCK.write_text(conflict)
     with pytest.raises(InputError, match=r"^dvc.lock: a merge conflict is in it; choose a side, as `git checkout --ou"):
         recover()
-    assert path.read_text() == conflict
-    assert not Path("dvc.lock.broken").exists()
+    assert LOCK.read_text() == conflict
 
 
 def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_its_number(here: Path) -> None:
     Path("in").write_text("something else")
-    RWLOCK.write_text(held_by(os.getpid()))
-    blocked = run_in(here, "dvc", "repro", check=False)
-    assert f"(PID {os.getpid()})" in blocked.stderr, "DVC asks only whether there is a process of this number"
+    holder = {"pid": os.getpid(), "cmd": "dvc repro"}
+    RWLOCK.write_text(json.dumps({"write": {str(Path("out").resolve()): holder}, "read": {}}))
+    assert f"(PID {os.getpid()})" in run_in(here, "dvc", "repro", check=False).stderr, "DVC only asks for the number"
     recover()
     run_in(here, "dvc", "repro")
     assert Path("out").read_text() == "something else"
 
 
-@pytest.mark.parametrize("path", [RWLOCK, Path(".dvc/tmp/exps/rwlock")], ids=["of stages", "of experiments"])
-def test_a_half_written_lock_is_removed(path: Path) -> None:
-    path.write_text(held_by(os.getpid())[:-20])
+def test_while_a_dvc_works_here_its_locks_stay() -> None:
+    locks = [RWLOCK, Path(".dvc/tmp/exps/rwlock")]
+    for lock in locks:
+        lock.write_text("{")
+    with subprocess.Popen(["dvc", "60"], executable="/bin/sleep", cwd=".dvc/tmp") as dvc:  # as the system names it
+        recover()
+        dvc.kill()
+    assert all(lock.exists() for lock in locks)
     recover()
-    assert not path.exists()
+    assert not any(lock.exists() for lock in locks)
 
 
-@pytest.fixture
-def dvc_at_work() -> Iterator[int]:
-    """The number of a process that the system calls `dvc repro`."""
-    with subprocess.Popen(["dvc", "60"], executable="/bin/sleep") as process:
-        yield process.pid
-        process.kill()
+def test_parameters_are_checked_before_dvc_looks_for_the_file_of_an_architecture(here: Path) -> None:
+    write_params(here, train_classifier={"architecture": "vgg"})
+    with pytest.raises(InputError, match=r"^params.yaml: train_classifier.architecture: 'vgg': should be 'mini_xcep"):
+        recover()
 
 
-def test_a_lock_of_a_dvc_at_work_stays(dvc_at_work: int) -> None:
-    RWLOCK.write_text(held_by(dvc_at_work))
-    recover()
-    assert RWLOCK.read_text() == held_by(dvc_at_work)
-
-
-def test_what_is_whole_stays(capsys) -> None:
-    before = Path("dvc.lock").read_text()
-    recover()
-    assert Path("dvc.lock").read_text() == before
-    assert capsys.readouterr().out == ""
-
-
-def test_outside_a_repository_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outside_a_clone_there_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="you are not inside of a DVC repository"):
+    with pytest.raises(InputError, match=f"^.dvc: no such folder in {tmp_path}; run in the root of a clone$"):
         recover()

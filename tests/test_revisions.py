@@ -13,7 +13,6 @@ from pipeline.revisions import (
     file_at,
     git,
     is_unedited,
-    revision,
     revisions,
     uncommitted,
     work_tree,
@@ -51,73 +50,49 @@ def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     return folder
 
 
-def rate_of(stages: dict) -> float:
-    return stages["train"]["params"]["params.yaml"]["train.rate"]
-
-
-def test_a_revision_is_a_commit_a_branch_or_an_experiment_with_what_its_dvc_lock_holds():
+def test_a_revision_is_a_commit_a_branch_or_an_experiment_with_what_its_dvc_lock_holds() -> None:
     commit = git("rev-parse", "HEAD").strip()
     here, head, branch, before, bold = revisions(["HEAD", "main", "HEAD~1", "bold"])
     assert (here.commit, head.commit, branch.commit) == ("", commit, commit)
-    assert [rate_of(one.stages) for one in (here, head, branch, bold)] == [1e-5, 1e-5, 1e-5, 0.5]
+    rates = [one.stages["train"]["params"]["params.yaml"]["train.rate"] for one in (here, head, branch, bold)]
+    assert rates == [1e-5, 1e-5, 1e-5, 0.5]
     assert before.stages == {}
     assert (head.is_experiment, bold.is_experiment) == (False, True)
     assert head.outputs == {"data/out": head.stages["train"]["outs"][0]["md5"]}
 
 
-def test_a_name_that_git_does_not_know_is_none_or_one_line():
-    assert revision("v7") is None
-    with pytest.raises(InputError, match=r"^v7: no commit, branch, tag or experiment of this repository$"):
-        revisions(["HEAD", "v7"])
-
-
-def test_all_commits_are_experiments_and_those_that_changed_dvc_lock_but_no_stash(here):
+def test_all_commits_are_experiments_and_those_that_changed_dvc_lock_but_no_stash(here: Path) -> None:
     (here / "dvc.lock").write_text("schema: '2.0'\n")
     git("stash")
     assert all_commits() == ["bold", git("rev-parse", "--short", "HEAD").strip()]
     assert experiments() == {"bold": git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/bold").strip()}
 
 
-def test_before_the_first_commit_there_is_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    init_git(tmp_path)
-    assert all_commits() == []
-    assert revision("HEAD") is None
-
-
-def test_a_file_of_a_revision_is_as_it_was_and_empty_where_there_is_none(here):
+def test_a_file_of_a_revision_is_as_it_was_and_empty_where_there_is_none(here: Path) -> None:
     (here / "pipeline/code.py").write_text("a = 2\n")
-    assert file_at(revision("HEAD"), "pipeline/code.py") == "a = 1\n"
-    assert file_at(work_tree(), "pipeline/code.py") == "a = 2\n"
-    assert file_at(revision("HEAD"), "no such file") == file_at(work_tree(), "no such file") == ""
-
-
-@pytest.mark.parametrize("spelled", ["0.00001", "1e-05", "1.0e-5"])
-def test_a_small_number_is_unedited_however_it_is_spelled(here, spelled):
-    (here / "params.yaml").write_text(f"train: {{rate: {spelled}}}\n")
-    assert is_unedited(work_tree(), "train")
+    now, head = revisions(["HEAD"])
+    assert [file_at(side, "pipeline/code.py") for side in (now, head)] == ["a = 2\n", "a = 1\n"]
+    assert [file_at(side, "no such file") for side in (now, head)] == ["", ""]
 
 
 @pytest.mark.parametrize(
-    ("path", "text"),
+    ("path", "text", "expected"),
     [
-        ("pipeline/code.py", "a = 1 # a comment\n"),
-        ("params.yaml", "train: {rate: 0.1}\n"),
-        ("params.yaml", "other: {}\n"),
-        ("params.yaml", "{"),
+        ("params.yaml", "train: {rate: 1e-05}\n", True),  # another spelling of the same number
+        ("params.yaml", "train: {rate: 0.1}\n", False),
+        ("params.yaml", "other: {}\n", False),
+        ("params.yaml", "{", False),
+        ("pipeline/code.py", "a = 1 # a comment\n", False),
     ],
 )
-def test_results_of_other_code_or_parameters_than_are_there_are_edited(here, path, text):
+def test_results_of_other_code_or_parameters_than_are_there_are_edited(here, path, text, expected) -> None:
     (here / path).write_text(text)
-    assert not is_unedited(work_tree(), "train")
-    assert is_unedited(revision("HEAD"), "train")
+    now, head = revisions(["HEAD"])
+    assert (is_unedited(now, "train"), is_unedited(head, "train")) == (expected, True)
+    assert not is_unedited(head, "train", "no such stage")
 
 
-def test_a_stage_that_dvc_lock_lacks_is_edited():
-    assert not is_unedited(work_tree(), "train", "evaluate")
-
-
-def test_uncommitted_files_are_named_with_a_patch_that_git_applies(here):
+def test_uncommitted_files_are_named_with_a_patch_that_git_applies(here: Path) -> None:
     (here / "pipeline/code.py").unlink()
     (here / "pipeline/new é.py").write_text("b = 1\n")
     (here / "data/README.md").write_text("decides nothing\n")
@@ -129,11 +104,10 @@ def test_uncommitted_files_are_named_with_a_patch_that_git_applies(here):
     git("clean", "--quiet", "--force", "pipeline")
     git("checkout", "--quiet", ".")
     git("apply", "changes.patch")
-    assert (here / "pipeline/new é.py").read_text() == "b = 1\n"
-    assert not (here / "pipeline/code.py").exists()
+    assert [path.name for path in Path("pipeline").iterdir()] == ["new é.py"]
 
 
-def test_a_git_add_that_fails_is_no_lack_of_changes(here):
+def test_a_git_add_that_fails_is_no_lack_of_changes(here: Path) -> None:
     (here / "pipeline/code.py").write_text("a = 2\n")
     (here / ".git/info/attributes").write_text("*.py filter=broken\n")
     git("config", "filter.broken.clean", "false")
@@ -142,25 +116,25 @@ def test_a_git_add_that_fails_is_no_lack_of_changes(here):
         uncommitted()
 
 
-def test_a_repository_of_another_user_is_an_error_with_the_way_out(here, monkeypatch):
+def test_what_git_does_not_know_or_refuses_is_one_line(here: Path, tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(InputError, match=r"^v7: no commit, branch, tag or experiment of this repository$"):
+        revisions(["HEAD", "v7"])
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "true")
-    with pytest.raises(GitError) as caught:
-        revision("HEAD")
-    assert str(caught.value).startswith(f"git for-each-ref: detected dubious ownership in repository at '{here}'")
-    assert str(caught.value).endswith(f" git config --global --add safe.directory {here}")
-
-
-def test_outside_a_repository_and_without_git_there_is_one_line(tmp_path, monkeypatch):
+    with pytest.raises(GitError, match=r"^git for-each-ref: detected dubious ownership .* --add safe.directory "):
+        revisions(["HEAD"])
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
     monkeypatch.chdir(tmp_path)
     assert work_tree().stages == {}
     with pytest.raises(GitError, match=r"^git for-each-ref: not a git repository \(or any of the parent directories\)"):
-        revision("HEAD")
+        revisions(["HEAD"])
+    init_git(tmp_path)
+    assert all_commits() == [], "there is no commit yet"
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(GitError, match=r"^git: no such program; install Git$"):
-        revision("HEAD")
+        revisions(["HEAD"])
 
 
-def test_a_dvc_lock_that_is_broken_holds_nothing_and_is_named(here, capsys):
+def test_a_dvc_lock_that_is_broken_holds_nothing_and_is_named(here: Path, capsys) -> None:
     (here / "dvc.lock").write_text("{")
     assert work_tree().stages == {}
-    assert capsys.readouterr().err.startswith("work tree: dvc.lock is left out, it is not YAML: ")
+    assert capsys.readouterr().err.startswith("work tree is left out: dvc.lock: not YAML: ")

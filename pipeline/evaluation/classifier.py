@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pandas as pd
+from sklearn.metrics import roc_curve
 
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import figures, metrics
@@ -68,7 +69,7 @@ def _write_tables(table: pd.DataFrame, labels: np.ndarray, folder: Path) -> None
     table.to_csv(folder / "predictions.csv", index=False)
     right = (table["actual"] == table["predicted"]).groupby(table["breed"])
     right.agg(accuracy="mean", pictures="size").reset_index().to_csv(folder / "breeds.csv", index=False)
-    false_positive, true_positive = metrics.roc_curve(labels, table["dog_probability"].to_numpy())
+    false_positive, true_positive, _ = roc_curve(labels, table["dog_probability"], drop_intermediate=False)
     roc = pd.DataFrame({"false_positive_rate": false_positive, "true_positive_rate": true_positive})
     roc.to_csv(folder / "roc.csv", index=False)
 

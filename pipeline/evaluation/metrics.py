@@ -1,13 +1,14 @@
-"""Figures of merit from confusion matrices, with bootstrap intervals. numpy only.
+"""Figures of merit from confusion matrices, with bootstrap intervals.
 
 A confusion matrix counts truth by row and prediction by column. Every function takes (..., classes, classes) and works
 on the last two axes, so that a stack of resampled matrices gives a stack of results. A class that occurs neither in the
 truth nor in the prediction has no IoU and no Dice: nan, left out of means.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 
 def confusion_matrices(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -49,38 +50,26 @@ def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
     return np.nanmean(_divide(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)), axis=-1)
 
 
-def roc_curve(
-    labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates, from (0, 0) to (1, 1), one point per distinct score.
+def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half.
 
     labels: 0 or 1, (pictures,). scores: higher means label 1, (pictures,). weights: how often each picture counts.
+    nan where only one label counts.
     """
-    weights = np.ones(len(labels)) if weights is None else weights
-    distinct, group = np.unique(-scores, return_inverse=True)
-    positives = np.bincount(group, weights * (labels == 1), len(distinct)).cumsum()
-    negatives = np.bincount(group, weights * (labels == 0), len(distinct)).cumsum()
-    rates = [np.concatenate([[0.0], _divide(counts, counts[-1])]) for counts in (negatives, positives)]
-    return rates[0], rates[1]
-
-
-def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half."""
-    false_positive, true_positive = roc_curve(labels, scores, weights)
-    return float(np.trapezoid(true_positive, false_positive))
-
-
-def resamples(pictures: int, samples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each picture is drawn, (pictures,), for each of the bootstrap samples (B. Efron, 1979)."""
-    rng = np.random.default_rng(seed)
-    for _ in range(samples):
-        yield np.bincount(rng.integers(pictures, size=pictures), minlength=pictures)
+    counts = weights > 0
+    if len(np.unique(labels[counts])) < 2:
+        return np.nan
+    return float(roc_auc_score(labels[counts], scores[counts], sample_weight=weights[counts]))
 
 
 def interval(metric: Callable[[np.ndarray], float], pictures: int, samples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval, over pictures, of a metric of the pictures' weights (pictures,)."""
-    values = [metric(weights) for weights in resamples(pictures, samples, seed)]
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    """95 % percentile bootstrap interval (B. Efron, 1979), over pictures, of a metric of the pictures' weights.
+
+    metric: of how often each picture is drawn, (pictures,). nan is left out.
+    """
+    rng = np.random.default_rng(seed)
+    draws = (np.bincount(rng.integers(pictures, size=pictures), minlength=pictures) for _ in range(samples))
+    low, high = np.nanpercentile([metric(weights) for weights in draws], [2.5, 97.5])
     return float(low), float(high)
 
 

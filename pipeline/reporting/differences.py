@@ -1,14 +1,12 @@
 """Two revisions side by side: parameters, stages with what changed them, pictures."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from pipeline.paths import PLOTS
-from pipeline.revisions import Revision, file_at, read_yaml, revision
+from pipeline.revisions import Revision, params_at
 
 NOTHING = "-"
 
@@ -23,19 +21,9 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def params_table(before: Revision, after: Revision) -> pd.DataFrame:
     """Return a row for each parameter that differs."""
-    old, new = _params(before), _params(after)
+    old, new = flatten(params_at(before)), flatten(params_at(after))
     rows = [[key, old.get(key, NOTHING), new.get(key, NOTHING)] for key in _differing(old, new)]
     return pd.DataFrame(rows, columns=["parameter", "base", "here"], dtype=object)
-
-
-def overrides(before: Revision, after: Revision) -> list[str]:
-    """Name the parameters that both sides set to one value where HEAD has another: CI sets the epochs of demos so."""
-    old, new, committed = _params(before), _params(after), _params(revision("HEAD"))
-    return [
-        f"`{key}: {new[key]}` instead of `{committed.get(key, NOTHING)}`"
-        for key in _differing(committed, new)
-        if key in new and new[key] == old.get(key, NOTHING)
-    ]
 
 
 def stages_table(before: Revision, after: Revision) -> pd.DataFrame:
@@ -58,14 +46,6 @@ def pictures(before: Revision, after: Revision) -> list[Path]:
 
 def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     return [key for key in new | old if old.get(key, NOTHING) != new.get(key, NOTHING)]
-
-
-def _params(side: Revision) -> dict[str, Any]:
-    """Return params.yaml by `section.key`, nothing where it is not a file that a stage could read."""
-    with suppress(yaml.YAMLError):
-        params = read_yaml(file_at(side, "params.yaml"))
-        return flatten(params) if isinstance(params, dict) else {}
-    return {}
 
 
 def _inputs(entry: dict[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def metrics_table(before: Revision, after: Revision) -> pd.DataFrame:
     Headline metrics are those of pipeline/tasks.py, which come first, and all that have an interval.
     """
     old, new, rows = _metrics(before), _metrics(after), []
-    for name in dict.fromkeys([*filter((old | new).get, BETTER), *new, *old]):
+    for name in sorted(new | old, key=lambda name: name not in BETTER):
         was, now = old.get(name), new.get(name)
         headline = name in BETTER or any(side and side.low is not None for side in (was, now))
         if was != now or headline:

@@ -8,38 +8,26 @@ from pipeline.reporting.differences import params_table, pictures, stages_table
 from pipeline.revisions import Revision
 from tests.helpers.project import commit_all, init_git
 
-HERE = Revision("work tree", "", {})
-
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
-def committed(params: str) -> Revision:
+@pytest.mark.parametrize(
+    ("committed", "rows"),
+    [
+        ("train: {rate: 0.001, epochs: 3, old: 1}", [["epochs", 3, 5], ["new", "-", True], ["old", 1, "-"]]),
+        ("- rate", [["rate", "-", 0.001], ["epochs", "-", 5], ["new", "-", True]]),  # no stage could read that
+    ],
+)
+def test_parameters_that_differ_are_named_and_a_number_spelled_otherwise_is_the_same(committed, rows) -> None:
     init_git(Path())
-    Path("params.yaml").write_text(params)
+    Path("params.yaml").write_text(committed)
     commit_all(Path(), "base")
-    return Revision("HEAD", "HEAD", {})
-
-
-def test_parameters_that_differ_are_named_and_a_number_spelled_otherwise_is_the_same():
-    base = committed("train: {rate: 0.001, epochs: 3, old: 1}\n")
     Path("params.yaml").write_text("train: {rate: 1e-3, epochs: 5, new: true}\n")
-    assert params_table(base, HERE).to_numpy().tolist() == [
-        ["train.epochs", 3, 5],
-        ["train.new", "-", True],
-        ["train.old", 1, "-"],
-    ]
-
-
-@pytest.mark.parametrize("text", ["train: {rate: [", "- rate"])
-def test_of_a_base_whose_parameters_no_stage_could_read_all_are_new(text):
-    base = committed(text)
-    Path("params.yaml").write_text("train: {rate: 0.1}\n")
-    assert params_table(base, HERE).to_numpy().tolist() == [["train.rate", "-", 0.1]]
+    table = params_table(Revision("HEAD", "HEAD", {}), Revision("work tree", "", {}))
+    assert table.to_numpy().tolist() == [[f"train.{key}", *values] for key, *values in rows]
 
 
 def entry(cmd: str = "train", rate: float = 0.1, code: str = "c", md5: str = "d", **deps: str) -> dict:
@@ -52,16 +40,11 @@ def entry(cmd: str = "train", rate: float = 0.1, code: str = "c", md5: str = "d"
     }
 
 
-def test_a_stage_names_what_changed_it():
-    before = {"a": entry(), "b": entry(), "c": entry(), "d": entry(), "f": entry()}
-    after = {
-        "a": entry(),
-        "b": entry(rate=0.2, code="x"),
-        "c": entry(cmd="python", data="m"),
-        "d": entry(md5="other"),
-        "e": entry(),
-    }
-    assert stages_table(Revision("HEAD", "", before), Revision("work tree", "", after)).to_numpy().tolist() == [
+def test_a_stage_names_what_changed_it() -> None:
+    before = Revision("HEAD", "", dict.fromkeys("abcdf", entry()))
+    changed = {"b": entry(rate=0.2, code="x"), "c": entry(cmd="python", data="m"), "d": entry(md5="other")}
+    after = Revision("work tree", "", {"a": entry(), **changed, "e": entry()})
+    assert stages_table(before, after).to_numpy().tolist() == [
         ["a", "unchanged", "-"],
         ["b", "changed", "train.rate, train.py"],
         ["c", "changed", "its command, data"],
@@ -71,7 +54,7 @@ def test_a_stage_names_what_changed_it():
     ]
 
 
-def test_pictures_are_those_of_stages_that_differ():
+def test_pictures_are_those_of_stages_that_differ() -> None:
     Path("data/plots/curves").mkdir(parents=True)
     for name in ("b.png", "a.png", "c.csv"):
         (Path("data/plots/curves") / name).touch()

@@ -12,6 +12,7 @@ import mlflow
 import yaml
 
 from tests.helpers.project import commit_all, make_repository, run_in
+from tests.helpers.tables import rows
 
 MODEL = "pets-classifier"
 
@@ -34,10 +35,7 @@ class Machine:
         return {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
     def rows(self, title: str) -> dict[str, list[str]]:
-        """Return the cells of the rows of a table in the report, by the first."""
-        section = self.report.partition(f"## {title}\n")[2].partition("\n## ")[0]
-        cells = [re.findall(r"[^|]+", line) for line in section.splitlines() if line.startswith("| ")]
-        return {first.strip(): [cell.strip() for cell in others] for first, *others in cells[1:]}
+        return rows(self.report, title)
 
     def stages(self, of: str) -> list[str]:
         """Return the stages that ran for the change, or for the base."""

@@ -29,27 +29,18 @@ def clone(tmp_path: Path) -> Path:
     ("base", "variables", "line"),
     [
         ("HEAD", {"PETS_DATASET": "cifar"}, DATASET),
-        ("HEAD", {"CHAMPION": "true"}, CHAMPION),
+        ("HEAD", {"PETS_DATASET": "cifar", "GITHUB_ACTIONS": "true"}, f"::error::{DATASET}"),  # beside the change
         ("HEAD", {"CHAMPION": "true", "MLFLOW_TRACKING_URI": "http://host", "TRUSTED": "false"}, CHAMPION),
         ("mian", {}, "mian: no commit, branch or tag of this repository"),
+        ("HEAD", {"edited": "demo.params"}, "uncommitted changes; commit them and run again"),
     ],
 )
 def test_wrong_settings_are_one_line_which_the_report_has(clone: Path, base: str, variables: dict, line: str) -> None:
+    if "edited" in variables:
+        (clone / "demo.params").write_text("plot.overfit_after=2")
     done = run_in(clone, ".ci/retrain", base, check=False, **variables)
     assert (done.returncode, done.stdout) == (1, f"{line}\n")
     assert (clone / "retrained/report.md").read_text().endswith(f"**It did not end.** Its last lines:\n\n    {line}\n")
-
-
-def test_uncommitted_changes_are_not_retrained(clone: Path) -> None:
-    (clone / "demo.params").write_text("plot.overfit_after=2")
-    done = run_in(clone, ".ci/retrain", "HEAD", check=False)
-    assert (done.returncode, done.stdout) == (1, "uncommitted changes; commit them and run again\n")
-    assert (clone / "demo.params").read_text()
-
-
-def test_github_shows_an_error_beside_the_change(clone: Path) -> None:
-    done = run_in(clone, ".ci/retrain", "HEAD", check=False, GITHUB_ACTIONS="true", PETS_DATASET="cifar")
-    assert done.stdout == f"::error::{DATASET}\n"
 
 
 def test_what_decides_a_training_starts_a_retraining() -> None:
