@@ -144,7 +144,7 @@ def params_here() -> dict[str, object]:
 def train_and_record(val_loss: float = 0.5) -> Run:
     """Leave outputs, a dvc.lock and a run as a training does."""
     write_outputs("classifier", val_loss)
-    lock_outputs()
+    lock_outputs("classifier")
     record_training("classifier", params_here(), Origin({"origin": "dvc repro"}), 1.0)
     return runs("classifier")[0]
 
