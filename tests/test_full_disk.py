@@ -119,7 +119,7 @@ def test_a_store_on_a_full_disk_ends_no_training_and_sync_completes_the_run(
         assert "Traceback" not in said
 
         make_room(place)
-        lock_outputs()
+        lock_outputs("classifier")
         sync([])
         run = only_run("classifier")
         assert run.info.status == "FINISHED"

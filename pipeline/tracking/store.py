@@ -27,16 +27,10 @@ class StoreError(InputError):
 
 
 def store_uri() -> str:
-    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts.
-
-    Raises StoreError for a root whose path MLflow would take for something else.
-    """
+    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
         return given
-    if set("%?") & set(str(root())):
-        remedy = "move it, or set MLFLOW_TRACKING_URI"
-        raise StoreError(f"{root()}: MLflow cannot have a store in a path with % or ?; {remedy}")
     return f"sqlite:///{root() / given.removeprefix('sqlite:///')}"
 
 

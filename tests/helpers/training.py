@@ -17,7 +17,7 @@ from mlflow.entities import Run, ViewType
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.record import find, record
-from pipeline.tracking.results import Result, result_in_files
+from pipeline.tracking.results import Result, paths, result_in_files
 from pipeline.tracking.store import connect, search
 
 HISTORY = "epoch,loss,accuracy,val_loss,val_accuracy\n"
@@ -79,21 +79,22 @@ def logged(run: Run, metric: str) -> list[tuple[int, float]]:
     return sorted((point.step, point.value) for point in found)
 
 
-def lock_outputs() -> None:
-    """Have DVC hold the classifier's training, as after `dvc repro`: in its cache and in dvc.lock."""
-    data, size = "data/prepared/classifier", "preprocess.classifier_size"
-    outs = ["data/models/classifier.keras", "data/history/classifier.csv"]
-    stages = {
-        "download": {"params": ["download"]},
-        "preprocess_classifier": {"params": [size], "outs": [data]},
-        "train_classifier": {"params": ["train_classifier"], "deps": [data], "outs": outs},
-    }
-    stages = {name: stage | {"cmd": "true"} for name, stage in stages.items()}
-    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+def lock_outputs(*tasks: str) -> None:
+    """Have DVC hold the results of tasks that lie here, as after `dvc repro`: in its cache and in dvc.lock."""
+    stages, sizes = {"download": {"params": ["download"]}}, [f"preprocess.{task}_size" for task in tasks]
+    for task, size in zip(tasks, sizes, strict=True):
+        data, model, *others = (str(path) for path in paths(task).values() if path.exists())
+        stages[f"preprocess_{task}"] = {"params": [size], "outs": [data]}
+        stages[f"train_{task}"] = {"params": [f"train_{task}"], "deps": [data], "outs": [model, others[0]]}
+        if others[1:]:
+            stages[f"evaluate_{task}"] = {"deps": [data, model], "outs": others[1:]}
+    Path("dvc.yaml").write_text(yaml.safe_dump({"stages": {name: {"cmd": "true"} | stages[name] for name in stages}}))
     with Repo.init(no_scm=True, force=True) as repo:
         repo.commit(force=True)
-    lock = Path("dvc.lock")
-    lock.write_text(re.sub(rf"{size}: \d+", f"{size}: 16", lock.read_text()))  # of the pictures that lie here
+    lock = re.sub(
+        rf"({'|'.join(sizes)}): \d+", r"\1: 16", Path("dvc.lock").read_text()
+    )  # of the pictures that lie here
+    Path("dvc.lock").write_text(lock)
 
 
 def write_outputs(task: str, val_loss: float = 0.5, checkpoint: str = "0") -> None:

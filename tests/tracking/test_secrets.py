@@ -75,7 +75,7 @@ def test_what_an_mlflow_server_is_entered_with_is_written_nowhere(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     train("classifier")
     evaluate("classifier")
-    lock_outputs()
+    lock_outputs("classifier")
     sync([])
 
     kept = dumped(server)
