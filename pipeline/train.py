@@ -13,7 +13,6 @@ decides the result.
 """
 
 import sys
-import time
 
 import keras
 from filelock import FileLock
@@ -22,7 +21,7 @@ from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.inputs import unchanged
 from pipeline.outputs import replacing
 from pipeline.params import Train, load_params
-from pipeline.paths import HISTORY, MODELS
+from pipeline.paths import HISTORY, MODELS, PREPARED
 from pipeline.stage import LOCK_TIMEOUT, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
@@ -36,22 +35,19 @@ from pipeline.training.setup import new_models
 from pipeline.training.state import TrainingState, state_path
 
 
-class EpochLine(keras.callbacks.Callback):
-    """One line per epoch, for logs; a terminal gets Keras' progress bar instead."""
-
-    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        self.start = time.monotonic()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
-        seconds = time.monotonic() - self.start
-        print(f"{self.model.name} epoch {epoch + 1}/{self.params['epochs']}: {values}, {seconds:.1f} s", flush=True)
-
-
 def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, live: LiveRun) -> None:
-    """Train from where the state stands to the last epoch."""
+    """Train from where the state stands to the last epoch.
+
+    Print one line per epoch, for logs; a terminal gets Keras' progress bar instead.
+    """
     first, terminal = len(state.history), sys.stdout.isatty()
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: live.log_later(state.history))
+
+    def report(epoch: int, logs: dict[str, float]) -> None:
+        live.log_later(state.history)
+        if not terminal:
+            values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
+            print(f"{twin.name} epoch {epoch + 1}/{params.epochs}: {values}, {state.seconds:.1f} s so far", flush=True)
+
     twin.fit(
         training_batches(data, params.batch_size, params.seed, first, params.augmentation),
         steps_per_epoch=steps_per_epoch(data, params.batch_size),
@@ -59,7 +55,7 @@ def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, l
         epochs=params.epochs,
         validation_data=ordered_batches(data, "validation", params.batch_size),
         shuffle=False,  # the batches are
-        callbacks=[state, report, *([] if terminal else [EpochLine()])],
+        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_end=report)],
         verbose="auto" if terminal else 0,
     )
 
@@ -82,12 +78,12 @@ def train(task: str) -> None:
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
-            with LiveRun(task, shown, inputs, origin, lock) as live:
+            with LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history) as live:
                 fit(twin, data, params, state, live)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, shown, origin, state.seconds)
+    record_training(task, shown, origin, state.seconds, live.place)
 
 
 if __name__ == "__main__":

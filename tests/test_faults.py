@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import mlflow
 import pytest
 import yaml
 
@@ -36,7 +35,7 @@ ANYONE = ("setpriv", "--reuid=65534", "--clear-groups", f"--inh-caps={READER}", 
     [
         (train, ".training", r"/.*/\.training/classifier-\w+\.lock"),
         (train, "data/models", "data/models/draft-classifier.keras"),
-        (evaluate, "data/plots", "data/plots/classifier"),
+        (evaluate, "data/plots", "data/plots/draft-classifier"),
     ],
 )
 def test_a_read_only_folder_is_one_line(prepared: Path, stage: Callable[[str], None], place: str, named: str) -> None:
@@ -77,8 +76,6 @@ def test_a_clock_that_jumps_back_in_a_training_and_before_the_next_changes_nothi
     train("classifier")
     found, run = outputs(MODELS), only_run("classifier")
     assert run.info.status == "FINISHED"
-    times = {point.step: point.timestamp for point in mlflow.MlflowClient().get_metric_history(run.info.run_id, "loss")}
-    assert times[1] > times[4] > times[6]
     losses = logged(run, "loss")
     assert [step for step, _ in losses] == [1, 2, 3, 4, 5, 6]
     assert run.data.metrics["loss"] == losses[-1][1], "the last epoch's, though the first has a later time"

@@ -75,7 +75,7 @@ def test_an_evaluation_on_a_full_disk_is_one_line_and_is_repeated_in_full(prepar
     write_classifier(MODELS / "classifier.keras", 16)
     write_history("classifier")
     with small_disk(PLOTS, kib):
-        assert line_of(evaluate, "classifier") == f"data/plots: {FULL}"
+        assert line_of(evaluate, "classifier") == f"data/plots/classifier: {FULL}"
         make_room(PLOTS)
         evaluate("classifier")
         found = outputs(PLOTS, METRICS)
@@ -83,13 +83,13 @@ def test_an_evaluation_on_a_full_disk_is_one_line_and_is_repeated_in_full(prepar
     assert outputs(PLOTS, METRICS) == found
 
 
-@pytest.mark.parametrize("place", [PLOTS, METRICS])
-def test_curves_on_a_full_disk_are_one_line(prepared: Path, place: Path) -> None:
+@pytest.mark.parametrize(("place", "output"), [(PLOTS, "curves"), (METRICS, "training.json")])
+def test_curves_on_a_full_disk_are_one_line(prepared: Path, place: Path, output: str) -> None:
     for task in ("segmenter", "classifier"):
         write_history(task)
     with small_disk(place, 4):
         (place / "filler").write_bytes(bytes(4096))
-        assert line_of(plot) == f"{place}: {FULL}"
+        assert line_of(plot) == f"{place}/{output}: {FULL}"
         make_room(place)
         plot()
         assert len(outputs(PLOTS / "curves", METRICS / "training.json")) == 2
@@ -119,7 +119,7 @@ def test_a_store_on_a_full_disk_ends_no_training_and_sync_completes_the_run(
         assert "Traceback" not in said
 
         make_room(place)
-        lock_outputs()
+        lock_outputs("classifier")
         sync([])
         run = only_run("classifier")
         assert run.info.status == "FINISHED"
@@ -133,7 +133,7 @@ def test_dvc_repro_on_a_full_disk_has_one_line_of_ours_and_then_goes_on(reposito
         done = run_in(folder, *command, check=False)
     assert done.returncode != 0
     ours, dvc = done.stderr.splitlines()
-    assert ours == f"plot: data/plots: {FULL}"
+    assert ours == f"plot: data/plots/curves: {FULL}"
     assert dvc.startswith("ERROR: failed to reproduce 'plot'")
     run_in(folder, *command)
     assert (folder / "dvc.lock").read_bytes() == (repository / "dvc.lock").read_bytes()

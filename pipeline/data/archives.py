@@ -56,8 +56,7 @@ def _members(path: Path, folder: str, suffix: str, stems: Collection[str]) -> It
         with tarfile.open(path) as archive:  # gzipped or not, whatever its name says
             for member in archive:
                 archive.members.clear()  # tarfile keeps each one it has seen
-                stem = wanted.get(member.name.removeprefix("./"))
-                if stem and member.isfile():
+                if member.isfile() and (stem := wanted.pop(member.name.removeprefix("./"), None)):  # the first of two
                     yield stem, archive.extractfile(member).read()
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; `dvc repro download` makes it") from None

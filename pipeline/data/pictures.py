@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, one_line
 
 MAX_FILE_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
 MAX_PIXELS = 25_000_000  # of one picture: a file of some bytes can declare far more
@@ -36,20 +36,14 @@ class Unreadable(ValueError):
 class Sample:
     """One readable picture.
 
-    image: uint8 (size, size, 3). target: if it has a trimap, the mask, uint8 (size, size) of classes 0, 1, 2.
     digest: the first 16 bytes of the SHA-256 of the file, by which copies are found.
+    image: uint8 (size, size, 3).
+    mask: if it has a trimap, uint8 (size, size) of classes 0, 1, 2.
     """
 
-    stem: str
     digest: bytes
     image: np.ndarray
-    target: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class Reject:
-    stem: str
-    reason: str
+    mask: np.ndarray | None
 
 
 def decode(data: bytes, at_least: int = MAX_SIDE) -> np.ndarray:
@@ -81,14 +75,18 @@ def size_of(data: bytes) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Yield a picture of which only the header has been read. Raises Unreadable for whatever is wrong with it."""
+def _opened(data: bytes, prefix: str = "") -> Iterator[Image.Image]:
+    """Yield a picture of which only the header has been read.
+
+    Raises Unreadable for whatever is wrong with it, in its header or where it is used; a prefix begins the message.
+    """
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _check_size(picture, scans=sum(1 for _ in START_OF_SCAN.finditer(data)) if picture.format in JPEGS else 1)
+            _check_size(picture, scans=len(START_OF_SCAN.findall(data)) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
-        raise Unreadable(_reason(error)) from None
+        reason = re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", one_line(error))  # the same every time
+        raise Unreadable(prefix + reason) from None
 
 
 def _check_size(picture: Image.Image, scans: int) -> None:
@@ -99,26 +97,6 @@ def _check_size(picture: Image.Image, scans: int) -> None:
         raise ValueError(f"{declares}; allowed: {MAX_PIXELS:,}, and {MAX_SIDE:,} on a side")
     if pixels * scans > MAX_PIXELS * MAX_SCANS:
         raise ValueError(f"{declares} in {scans} scans; allowed: {MAX_PIXELS * MAX_SCANS // pixels} scans of that size")
-
-
-def decode_mask(data: bytes, stem: str, size: tuple[int, int]) -> Image.Image:
-    """Decode a trimap, its values 1, 2, 3 moved to the classes 0 (foreground), 1 (background), 2 (contour).
-
-    Raises Unreadable, or InputError where the trimap does not fit its picture or holds another value.
-    """
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            found, mode = picture.size, picture.mode
-            values = np.asarray(picture) if found == size else None
-    except Exception as error:
-        raise Unreadable(f"trimap: {_reason(error)}") from None
-    if values is None:
-        raise InputError(f"trimaps/{stem}.png: {found[0]} x {found[1]} pixels, its picture {size[0]} x {size[1]}")
-    if values.ndim != 2:
-        raise InputError(f"trimaps/{stem}.png: mode {mode}; allowed: one channel")
-    if values.min() < 1 or values.max() > 3:
-        raise InputError(f"trimaps/{stem}.png: values {np.unique(values)[:8].tolist()}; allowed: 1, 2, 3")
-    return Image.fromarray(values.astype(np.uint8) - 1)
 
 
 def square(data: bytes, size: int) -> np.ndarray:
@@ -133,20 +111,26 @@ def square(data: bytes, size: int) -> np.ndarray:
     return cv2.resize(smaller, (size, size), interpolation=cv2.INTER_LINEAR)
 
 
-def prepare(stem: str, picture: bytes, trimap: bytes | None, size: int) -> Sample | Reject:
-    """Decode and resize: the picture antialiased, its mask nearest.
+def mask_of(trimap: bytes, picture_size: tuple[int, int], size: int) -> np.ndarray:
+    """Decode and resize a trimap, nearest neighbour: uint8 (size, size) of classes.
 
-    Raises InputError for a trimap that is not its picture's.
+    Its values 1, 2, 3 become the classes 0 (foreground), 1 (background), 2 (contour). picture_size: width and height.
+    Raises Unreadable, also for a trimap that does not fit its picture or holds another value.
     """
-    try:
-        image = square(picture, size)
-        mask = None if trimap is None else decode_mask(trimap, stem, size_of(picture))
-    except Unreadable as error:
-        return Reject(stem, str(error))
-    nearest = None if mask is None else np.asarray(mask.resize((size, size), Image.Resampling.NEAREST))
-    return Sample(stem, hashlib.sha256(picture).digest()[:16], image, nearest)
+    with _opened(trimap, prefix="trimap: ") as picture:
+        if picture.size != picture_size:
+            found, wanted = (f"{width} x {height} pixels" for width, height in (picture.size, picture_size))
+            raise ValueError(f"{found}, its picture {wanted}")
+        values = np.asarray(picture)
+        if values.ndim != 2:
+            raise ValueError(f"mode {picture.mode}; allowed: one channel")
+        if values.min() < 1 or values.max() > 3:
+            raise ValueError(f"values {np.unique(values)[:8].tolist()}; allowed: 1, 2, 3")
+    classes = Image.fromarray(values.astype(np.uint8) - 1)
+    return np.asarray(classes.resize((size, size), Image.Resampling.NEAREST))
 
 
-def _reason(error: Exception) -> str:
-    """Return Pillow's message without the memory address in it, so that the reason is the same every time."""
-    return re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
+def prepare(picture: bytes, trimap: bytes | None, size: int) -> Sample:
+    """Decode and resize a picture and its trimap. Raises Unreadable for either."""
+    mask = None if trimap is None else mask_of(trimap, size_of(picture), size)
+    return Sample(hashlib.sha256(picture).digest()[:16], square(picture, size), mask)

@@ -33,7 +33,7 @@ def run_description(task: str, run: Run, scores: dict[str, float]) -> str:
 def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
     """Return the model card of an evaluated run's checkpoint: use, data, metrics, limits."""
     params = run.data.params
-    data = f"{SOURCES[params['dataset']]}; prepared under md5 `{run.data.tags['data_md5']}`"
+    data = f"{SOURCES[params.get('dataset', 'official')]}; prepared under md5 `{run.data.tags['data_md5']}`"
     return "\n\n".join(
         [
             f"{CARD}{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",

@@ -1,4 +1,4 @@
-"""The run that people watch while a training is at work. It is best effort: `record` replaces it by the real one."""
+"""The run that people watch while a training is at work. It is best effort: the real run replaces it (record.py)."""
 
 import socket
 import sys
@@ -11,32 +11,38 @@ from typing import Any
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import Metric, Param, Run
+from mlflow.entities import Metric, Param
 
-from pipeline.paths import PREPARED, root
+from pipeline.paths import root
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.store import StoreError, connect, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, search, store_faults, store_lock
 
 LIVE = "live"  # the tag of such a run: machine and lock of its training
-UNFINISHED = "attributes.status != 'FINISHED'"
 
 
 class LiveRun:
     """A run with the epochs so far. Left by Ctrl-C or SIGTERM it ends KILLED, by an error FAILED.
 
+    lock: the held lock of the training's state. history: the epochs of earlier sessions, whose run this one replaces.
+    place: its tag LIVE.
     Raises StoreError if the store cannot be used at the start, before hours of training.
     """
 
-    def __init__(self, task: str, params: dict[str, Any], inputs: dict[str, Any], origin: Origin, lock: FileLock):
-        tags = {"data_md5": inputs[str(PREPARED / task)], LIVE: place_of(Path(lock.lock_file))}
+    def __init__(
+        self, task: str, params: dict[str, Any], data_md5: str, origin: Origin, lock: FileLock, history: list[dict]
+    ):
+        self.place = place_of(Path(lock.lock_file))
+        tags = {"data_md5": data_md5, LIVE: self.place} | origin.tags
         with store_faults(), store_lock():
-            close_dead_runs()
-            earlier = [run for run in live_runs(task, params, tags["data_md5"]) if run.data.tags[LIVE] == tags[LIVE]]
-            self.run_id = _go_on(earlier[0]) if earlier else _start(task, params, tags | origin.tags)
-            mlflow.MlflowClient().log_batch(self.run_id, params=run_params(params))
+            clear_live_runs(self.place)
+            client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
+            self.run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
+            client.log_batch(self.run_id, params=run_params(params))
+        self.logged = 0  # epochs
         self.worker = ThreadPoolExecutor(max_workers=1)
         self.attempt: Future[None] | None = None
+        self.log_later(history)
 
     def __enter__(self) -> "LiveRun":
         return self
@@ -59,11 +65,9 @@ class LiveRun:
     def _try_to_log(self, history: list[dict[str, float]]) -> None:
         try:
             with store_faults():
-                client = mlflow.MlflowClient()
-                logged = {point.step for point in client.get_metric_history(self.run_id, "loss")}
-                for row in history:
-                    if row["epoch"] not in logged:
-                        client.log_batch(self.run_id, metrics=epoch_metrics(row))
+                for row in history[self.logged :]:
+                    mlflow.MlflowClient().log_batch(self.run_id, metrics=epoch_metrics(row))
+                    self.logged += 1
         except StoreError as error:
             print(f"warning: {error}; the training goes on", file=sys.stderr)
 
@@ -84,48 +88,31 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
     return [Metric(name, float(row[name]), int(time() * 1000), int(row["epoch"])) for name in names]
 
 
-def live_runs(task: str, params: dict[str, Any], data_md5: str) -> list[Run]:
-    """Return the unfinished runs of trainings with these parameters on these prepared data.
+def clear_live_runs(replaced: str = "") -> None:
+    """End the live runs of this repository that no process works at. Delete those whose training left no state.
 
-    A kill may have left a run without its parameters: it counts as one of any training.
+    A state goes once DVC has what the training made; until then an interrupted run shows its epochs. replaced: the tag
+    of runs to delete in any case. The caller holds the store's lock.
     """
-    wanted = {name: str(value) for name, value in params.items()}
-    found = search(task, f"{UNFINISHED} and tags.{LIVE} != '' and tags.data_md5 = '{data_md5}'")
-    return [run for run in found if run.data.params in ({}, wanted)]
+    for task in TASKS:
+        for run in search(task, f"attributes.status != 'FINISHED' and tags.{LIVE} != ''"):
+            host, _, path = run.data.tags[LIVE].partition(":")
+            lock = Path(path)
+            if run.data.tags[LIVE] == replaced:
+                delete_run(run)
+            elif host == socket.gethostname() and lock.parent == root() / ".training" and not _is_held(lock):
+                if not lock.with_suffix(".npz").exists():
+                    delete_run(run)
+                elif run.info.status == "RUNNING":
+                    mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
 
 
-def is_dead(run: Run) -> bool:
-    """Tell whether a live run's training was at work in this repository, and is no more.
-
-    The caller holds the store's lock.
-    """
-    host, _, path = run.data.tags.get(LIVE, "").partition(":")
-    lock = Path(path)
-    if host != socket.gethostname() or lock.parent != root() / ".training":
-        return False
+def _is_held(lock: Path) -> bool:
     with suppress(Timeout):
         if lock.exists():
             FileLock(lock, blocking=False).acquire().lock.release()
-        return True
-    return False
-
-
-def close_dead_runs() -> None:
-    """End the live runs whose process went without ending them: killed, or without a store."""
-    for task in TASKS:
-        for run in search(task, f"attributes.status = 'RUNNING' and tags.{LIVE} != ''"):
-            if is_dead(run):
-                mlflow.MlflowClient().set_terminated(run.info.run_id, "KILLED")
-
-
-def _go_on(run: Run) -> str:
-    mlflow.MlflowClient().update_run(run.info.run_id, status="RUNNING")
-    return run.info.run_id
-
-
-def _start(task: str, params: dict[str, Any], tags: dict[str, str]) -> str:
-    client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
-    return client.create_run(connect(task), tags=tags, run_name=name).info.run_id
+        return False
+    return True
 
 
 def warn(error: StoreError) -> None:

@@ -1,14 +1,12 @@
 """MLflow as a projection of DVC: one function writes all of a result that the store lacks, from DVC's outputs."""
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from time import time
 from typing import Any
 
 import mlflow
 import pandas as pd
-from mlflow.data.sources import LocalArtifactDatasetSource
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from mlflow.tracking.context.registry import resolve_tags
 
@@ -16,7 +14,7 @@ from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
 from pipeline.tracking.card import run_description
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, epoch_metrics, is_dead, live_runs, place_of, run_params, warn
+from pipeline.tracking.live import LIVE, clear_live_runs, epoch_metrics, place_of, run_params, warn
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
@@ -24,51 +22,36 @@ from pipeline.tracking.store import StoreError, connect, delete_run, model_of, s
 from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
 
 NOTE = "mlflow.note.content"
+DATA_CONTEXT = "mlflow.data.context"
 BATCH = 1000  # metrics in a request: MLflow's limit
 
 
-@dataclass(frozen=True)
-class Files:
-    """The outputs of a result that are read before the store is asked: a fault here is no fault of the store's."""
-
-    history: pd.DataFrame
-    samples: pd.DataFrame
-    scores: dict[str, float]
-    folder: Path
-
-    @classmethod
-    def of(cls, result: Result, folder: Path) -> "Files":
-        """Read them from a folder that is laid out like the repository. Raises OSError for one that is missing."""
-        history = pd.read_csv(folder / HISTORY / f"{result.task}.csv")
-        samples = pd.read_csv(folder / PREPARED / result.task / "samples.csv", keep_default_na=False)
-        scores = json.loads((folder / METRICS / f"{result.task}.json").read_text()) if result.evaluation else {}
-        return cls(history, samples, scores, folder)
-
-
-def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float = 0) -> None:
+def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float = 0, replaced: str = "") -> None:
     """Write the run, the evaluation and the version of a result, as far as the store lacks them.
 
     folder: laid out like the repository, with the result's outputs. seconds: what the training took, 0 if unknown.
+    replaced: the tag of its live run, which goes.
     Raises StoreError if the store cannot be used, OSError for an output that is missing.
     """
-    files = Files.of(result, folder)
+    # These are read before the store is asked: a fault here is no fault of the store's.
+    history = pd.read_csv(folder / HISTORY / f"{result.task}.csv")
+    scores = json.loads((folder / METRICS / f"{result.task}.json").read_text()) if result.evaluation else {}
     with store_faults(), store_lock():
         if find(result) is None:
-            _write_training(result, origin, files, seconds)
+            _write_training(result, origin, history, folder, seconds)
         run = settle(result)
         if result.evaluation.items() - run.data.tags.items():
-            _write_evaluation(run, result, files)
+            _write_evaluation(run, result, scores, folder)
         if result.evaluation:
-            register(result.task, mlflow.get_run(run.info.run_id), files.scores)
-        for replaced in _replaced_runs(result):
-            delete_run(replaced)
+            register(result.task, mlflow.get_run(run.info.run_id), scores)
+        clear_live_runs(replaced)
         set_view(result.task)
 
 
-def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float) -> None:
-    """Record a training whose outputs lie in the working directory. Warns if the store is away."""
+def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: float = 0, replaced: str = "") -> None:
+    """Record a training whose outputs lie in the working directory, see `record`. Warns if the store is away."""
     try:
-        record(result_in_files(task, params, evaluated=False), origin, seconds=seconds)
+        record(result_in_files(task, params, evaluated=False), origin, seconds=seconds, replaced=replaced)
     except StoreError as error:
         warn(error)
 
@@ -95,15 +78,9 @@ def find(result: Result) -> Run | None:
 
 def is_recorded(result: Result) -> bool:
     """Whether `record` has nothing to do. Raises StoreError."""
-    with store_faults(), store_lock():
-        runs, replaced = search(result.task, result.condition), _replaced_runs(result)
-    return len(runs) == 1 and not replaced and not result.evaluation.items() - runs[0].data.tags.items()
-
-
-def _replaced_runs(result: Result) -> list[Run]:
-    """Return the live runs, and parts of real ones, that a finished run replaces. The caller holds the store's lock."""
-    found = live_runs(result.task, result.params, result.training["data_md5"])
-    return [run for run in found if run.info.status != "RUNNING" or is_dead(run)]
+    with store_faults():
+        runs = search(result.task, result.condition)
+    return len(runs) == 1 and not result.evaluation.items() - runs[0].data.tags.items()
 
 
 def settle(result: Result) -> Run:
@@ -119,7 +96,7 @@ def settle(result: Result) -> Run:
     return kept
 
 
-def _write_training(result: Result, origin: Origin, files: Files, seconds: float) -> None:
+def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folder: Path, seconds: float) -> None:
     """Write a run that is FINISHED when it is whole. A kill leaves it with the tag of live ones, which are replaced."""
     client, task = mlflow.MlflowClient(), result.task
     name = " ".join(filter(None, (result.params["architecture"], origin.tags.get("dvc_experiment"))))
@@ -129,15 +106,15 @@ def _write_training(result: Result, origin: Origin, files: Files, seconds: float
     ended = int(time() * 1000)
     run_id = client.create_run(connect(task), ended - int(seconds * 1000), tags, name).info.run_id
     client.log_batch(run_id, params=run_params(result.params))
-    client.log_inputs(run_id, _datasets(result, files.samples))
+    client.log_inputs(run_id, _datasets(result))
     if origin.patch:
         client.log_text(run_id, origin.patch, "uncommitted.patch")
-    points = [point for row in files.history.to_dict("records") for point in epoch_metrics(row)]
-    points += _best(files.history)
+    points = [point for row in history.to_dict("records") for point in epoch_metrics(row)]
+    points += _best(history)
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH])
     with mlflow.start_run(run_id=run_id):  # ends FINISHED
-        log_model(task, files.folder / MODELS / f"{task}.keras")
+        log_model(task, folder / MODELS / f"{task}.keras")
     client.set_terminated(run_id, end_time=ended)  # its duration is the training's
 
 
@@ -148,26 +125,24 @@ def _best(history: pd.DataFrame) -> list[Metric]:
     return [Metric(name, float(best[column]), int(time() * 1000), 0) for name, column in names.items()]
 
 
-def _datasets(result: Result, samples: pd.DataFrame) -> list[DatasetInput]:
-    """The pictures of two splits: the table of samples, under the md5 by which DVC has the prepared pictures of all."""
-    source = LocalArtifactDatasetSource((root() / PREPARED / result.task).as_uri())
-    inputs = []
-    for split, context in (("train", "training"), ("validation", "validation")):
-        rows, name = samples[samples["split"] == split], f"pets-{result.task} {split}"
-        data = mlflow.data.from_pandas(rows, source=source, name=name, digest=result.training["data_md5"])
-        inputs.append(DatasetInput(Dataset.from_dictionary(data.to_dict()), [InputTag("mlflow.data.context", context)]))
-    return inputs
+def _datasets(result: Result) -> list[DatasetInput]:
+    """The pictures of two splits, under the md5 by which DVC has the prepared pictures of all."""
+    source, md5 = json.dumps({"uri": (root() / PREPARED / result.task).as_uri()}), result.training["data_md5"]
+    return [
+        DatasetInput(Dataset(f"pets-{result.task} {split}", md5, "local", source), [InputTag(DATA_CONTEXT, context)])
+        for split, context in (("train", "training"), ("validation", "validation"))
+    ]
 
 
-def _write_evaluation(run: Run, result: Result, files: Files) -> None:
+def _write_evaluation(run: Run, result: Result, scores: dict[str, float], folder: Path) -> None:
     """Write test metrics as test_NAME, of the run and its model; plots and grids as artifacts; a description."""
     client, run_id, task = mlflow.MlflowClient(), run.info.run_id, result.task
     model_id, now = model_of(run_id, task), int(time() * 1000)
-    values = {f"test_{name}": float(value) for name, value in files.scores.items()}
+    values = {f"test_{name}": float(value) for name, value in scores.items()}
     client.log_batch(run_id, metrics=[Metric(name, value, now, 0, model_id) for name, value in values.items()])
-    client.log_artifacts(run_id, str(files.folder / PLOTS / task), "evaluation")
+    client.log_artifacts(run_id, str(folder / PLOTS / task), "evaluation")
     if run.data.tags.get(NOTE, LINKS).startswith(LINKS):  # else a person has written another
-        client.set_tag(run_id, NOTE, run_description(task, run, files.scores))
+        client.set_tag(run_id, NOTE, run_description(task, run, scores))
     for name, value in result.evaluation.items():  # these say that all is there
         client.set_tag(run_id, name, value)
 

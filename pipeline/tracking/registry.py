@@ -1,6 +1,7 @@
 """The registry: each evaluated checkpoint is a version of its task's model, once; `champion` is the best of them."""
 
 import json
+import sys
 from contextlib import redirect_stderr
 from io import StringIO
 
@@ -54,12 +55,6 @@ def versions_of(task: str) -> list[ModelVersion]:
     return sorted((version for version in found if "model_md5" in version.tags), key=lambda one: int(one.version))
 
 
-def _drop_repeats(task: str, md5: str) -> None:
-    """Keep the lowest version of a checkpoint."""
-    for repeat in [version for version in versions_of(task) if version.tags["model_md5"] == md5][1:]:
-        mlflow.MlflowClient().delete_model_version(repeat.name, repeat.version)
-
-
 def champion_of(task: str) -> ModelVersion | None:
     """Return the version that has the alias, None where none has it."""
     client, name = mlflow.MlflowClient(), f"pets-{task}"
@@ -88,24 +83,20 @@ def _is_of_other_data(version: ModelVersion, champion: ModelVersion | None) -> b
 
 
 def standing(task: str, model_md5: str) -> tuple[str, str, str]:
-    """Return version, run and prospects of a checkpoint: whether it is, or would become, champion, and why.
+    """Return version and run of a checkpoint, and whether it is, or if promoted would become, champion, and why.
 
     Raises StoreError if the store cannot be used, or lacks the checkpoint.
     """
     with store_faults():
         connect(task)
-        champion, version = champion_of(task), _version_with(task, model_md5)
+        version = _version_with(task, model_md5)
         if version is None:
             raise StoreError(f"pets-{task} lacks this checkpoint; `python -m pipeline.tracking sync` writes it")
         run = mlflow.get_run(version.run_id)
-        if champion and champion.version == version.version:
-            prospects = f"is it; {run.data.tags.get(CHAMPION, 'by hand')}"
-        elif not _waits(run):
-            prospects = judge(version, champion)
-        else:
-            by_hand = "yes: chosen by hand, on other prepared data"
-            prospects = f"if promoted: {by_hand if _is_of_other_data(version, champion) else judge(version, champion)}"
-    return str(version.version), version.run_id, prospects  # a number in a store without a server
+        verdict = (
+            f"if promoted: {judge(version, champion_of(task))}" if _waits(run) else run.data.tags.get(CHAMPION, "")
+        )
+    return str(version.version), version.run_id, verdict  # version: a number in a store without a server
 
 
 def _version_with(task: str, model_md5: str) -> ModelVersion | None:
@@ -159,28 +150,20 @@ def promote(task: str, model_md5: str) -> str:
     return client.get_run(version.run_id).data.tags[CHAMPION]
 
 
-def mend(task: str) -> list[str]:
-    """Delete versions whose run is gone and repeated ones, make those that are missing, see to a champion.
-
-    Returns a line for each thing done, or that could not be done.
-    """
+def mend(task: str) -> None:
+    """Delete versions whose run is gone and repeated ones, make those that are missing, see to a champion."""
     evaluated = {run.info.run_id: run for run in search(task, EVALUATED)}
-    client, lines, before = mlflow.MlflowClient(), [], champion_of(task)
+    known: set[str] = set()
     for version in versions_of(task):
-        if version.run_id not in evaluated:
-            client.delete_model_version(version.name, version.version)
-            lines.append(f"{version.name} version {version.version}: deleted, its run is gone")
+        if version.run_id not in evaluated or version.tags["model_md5"] in known:
+            mlflow.MlflowClient().delete_model_version(version.name, version.version)
+        else:
+            known.add(version.tags["model_md5"])
     for run in evaluated.values():
-        _drop_repeats(task, run.data.tags["model_md5"])
-        if not _version_with(task, run.data.tags["model_md5"]):
+        if run.data.tags["model_md5"] not in known:
             try:
-                scores = {name.removeprefix("test_"): value for name, value in run.data.metrics.items()}
-                register(task, run, scores)
-                lines.append(f"pets-{task}: a version for the run {run.info.run_name}")
-            except StoreError as error:
-                lines.append(str(error))
+                register(task, run, {name.removeprefix("test_"): value for name, value in run.data.metrics.items()})
+                known.add(run.data.tags["model_md5"])
+            except StoreError as error:  # a person deleted the model
+                print(error, file=sys.stderr)
     choose_champion(task)
-    after = champion_of(task)
-    if after and (before is None or before.version != after.version):
-        lines.append(f"pets-{task}: version {after.version} is {CHAMPION}")
-    return lines

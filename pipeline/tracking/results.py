@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from pipeline.inputs import content_md5
 from pipeline.params import Params
 from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED
@@ -71,7 +69,7 @@ def result_in_lock(task: str, stages: dict[str, Any]) -> Result | None:
         trained, prepared = stages[f"train_{task}"], stages[f"preprocess_{task}"]
         training = _md5s(task, TRAINING, trained)
         if training["data_md5"] in (out["md5"] for out in prepared["outs"]):
-            params = _params(trained["params"]["params.yaml"][f"train_{task}"], f"train_{task}")
+            params = trained["params"]["params.yaml"][f"train_{task}"]
             size = prepared["params"]["params.yaml"][f"preprocess.{task}_size"]
             dataset = stages["download"]["params"]["params.yaml"]["download"]["dataset"]
             return Result(task, params | _of_pictures(size, dataset), training, _evaluation(task, stages, training))
@@ -90,9 +88,3 @@ def _evaluation(task: str, stages: dict[str, Any], training: dict[str, str]) -> 
 def _md5s(task: str, names: tuple[str, ...], stage: dict[str, Any]) -> dict[str, str]:
     md5 = {entry["path"]: entry["md5"] for entry in (*stage["deps"], *stage["outs"])}
     return {name: md5[str(paths(task)[name])] for name in names}
-
-
-def _params(locked: dict[str, Any], section: str) -> dict[str, Any]:
-    with suppress(ValidationError):  # an older revision may have had other parameters
-        return Params.model_fields[section].annotation.model_validate(locked).model_dump()
-    return locked

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import Run, ViewType
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from requests import RequestException
 from sqlalchemy.engine import make_url
@@ -27,16 +27,10 @@ class StoreError(InputError):
 
 
 def store_uri() -> str:
-    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts.
-
-    Raises StoreError for a root whose path MLflow would take for something else.
-    """
+    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
         return given
-    if set("%?") & set(str(root())):
-        remedy = "move it, or set MLFLOW_TRACKING_URI"
-        raise StoreError(f"{root()}: MLflow cannot have a store in a path with % or ?; {remedy}")
     return f"sqlite:///{root() / given.removeprefix('sqlite:///')}"
 
 
@@ -94,10 +88,10 @@ def connect(task: str) -> str:
     return experiment.experiment_id
 
 
-def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
+def search(task: str, condition: str = "") -> list[Run]:
     """Return the runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
+    return mlflow.search_runs([connect(task)], condition, order_by=order, output_format="list")
 
 
 def model_of(run_id: str, task: str) -> str:

@@ -23,10 +23,10 @@ def save_checkpoint(model: keras.Model, weights: list[np.ndarray], path: Path) -
     model.set_weights(weights)
     with replacing(path) as draft:
         model.save(draft)
-        canonicalize(draft)
+        _canonicalize(draft)
 
 
-def canonicalize(path: Path) -> None:
+def _canonicalize(path: Path) -> None:
     """Take out of a .keras file what Keras writes otherwise every time.
 
     That is the date, memory addresses as ids of shared objects, and the zip's times.
@@ -61,13 +61,10 @@ def load_checkpoint(path: Path) -> keras.Model:
 def _check_members(path: Path) -> None:
     """Keras would expand what is compressed, 2 MB to 2 GB, and unpack on the disk what is beside these."""
     with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    if sorted(member.filename for member in members) != MEMBERS:
-        found = ", ".join(member.filename for member in members)
-        raise ValueError(f"it holds {found}; allowed: {', '.join(MEMBERS)}, once each")
-    for member in members:
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{member.filename} is compressed; allowed: stored, as Keras writes it")
+        found = [(member.filename, member.compress_type) for member in archive.infolist()]
+    if sorted(found) != [(name, zipfile.ZIP_STORED) for name in MEMBERS]:
+        names = ", ".join(name if kind == zipfile.ZIP_STORED else f"{name} (compressed)" for name, kind in found)
+        raise ValueError(f"it holds {names}; allowed: {', '.join(MEMBERS)}, once each, not compressed")
 
 
 def history_csv(history: list[dict[str, float]]) -> str:

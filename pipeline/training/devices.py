@@ -1,6 +1,5 @@
 """Choose what a training computes on, and in which numbers."""
 
-import os
 import re
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import tensorflow as tf
 from pipeline.errors import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
-# Values of ONEDNN_MAX_CPU_ISA that forbid oneDNN the instructions for bfloat16.
-WITHOUT_BFLOAT16 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI")
 
 
 def device(precision: str) -> str:
@@ -23,18 +20,16 @@ def keras_policy(precision: str) -> str:
     """Return Keras' name for a `precision` of params.yaml on this machine.
 
     "mixed" is bfloat16 on GPUs from compute capability 8, float16 on those from 7. Without a GPU it is bfloat16 on
-    processors that have instructions for it, unless the user's environment forbids oneDNN to use them. Elsewhere it is
-    float32. Weights, and sums over a batch, are float32 in each.
+    processors that have instructions for it: others run it slower than float32. Elsewhere it is float32. Weights, and
+    sums over a batch, are float32 in each.
     """
     if precision == "float32":
         return "float32"
     if _gpus():
         oldest = min(_details(gpu).get("compute_capability", (0, 0)) for gpu in _gpus())
         return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
-    # CPUs without bfloat16 instructions run it slower than float32, and ops outside oneDNN many times slower.
     has_bfloat16 = CPUINFO.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", CPUINFO.read_text())
-    is_off = os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0" or os.environ.get("ONEDNN_MAX_CPU_ISA") in WITHOUT_BFLOAT16
-    return "mixed_bfloat16" if has_bfloat16 and not is_off else "float32"
+    return "mixed_bfloat16" if has_bfloat16 else "float32"
 
 
 def strategy(replicas: int) -> tf.distribute.Strategy:
@@ -44,12 +39,12 @@ def strategy(replicas: int) -> tf.distribute.Strategy:
     """
     if replicas == 1:
         return tf.distribute.get_strategy()
-    if _gpus() and len(_gpus()) < replicas:
-        raise InputError(f"params.yaml: replicas: {replicas}: this machine has {len(_gpus())} GPU(s); allowed: as many")
-    if not _gpus():
-        (processor,) = tf.config.list_physical_devices("CPU")
+    kind, gpus = "GPU", len(_gpus())
+    if not gpus:
+        kind, (processor,) = "CPU", tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * replicas)
-    kind = "GPU" if _gpus() else "CPU"
+    elif gpus < replicas:
+        raise InputError(f"params.yaml: replicas: {replicas}: this machine has {gpus} GPU(s); allowed: as many")
     return tf.distribute.MirroredStrategy([f"{kind}:{k}" for k in range(replicas)])
 
 

@@ -5,8 +5,6 @@ costs no epoch.
 """
 
 import json
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,8 +14,6 @@ from pipeline.paths import root
 from pipeline.training.checkpoint import history_csv
 
 STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB
-# What np.load and the access to an array raise, by what is broken.
-UNREADABLE = (OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def states_folder() -> Path:
@@ -27,29 +23,17 @@ def states_folder() -> Path:
 
 def forget_finished(task: str, history: str) -> None:
     """Delete the states of finished trainings with this history, the text of data/history/TASK.csv."""
-    for path in _states(task):
+    for path in states_folder().glob(f"{task}-*.npz"):
         if _finished_history(path) == history:
             _forget(path)
 
 
 def forget_oldest(task: str) -> None:
-    """Delete all states of a task but the newest 10."""
-    for path in _states(task)[STATES_KEPT:]:
-        _forget(path)
-
-
-def _forget(path: Path) -> None:
-    for file in (path, path.with_suffix(".lock")):  # the lock of the training, which is over
-        file.unlink(missing_ok=True)
-
-
-def _states(task: str) -> list[Path]:
-    """Return states, and drafts of them that a kill left, the newest first."""
-    dated = []
-    for path in states_folder().glob(f"*{task}-*.npz"):
-        with suppress(FileNotFoundError):  # a draft that took its state's place in this moment
-            dated.append((path.stat().st_mtime_ns, path))
-    return [path for _, path in sorted(dated, reverse=True)]
+    """Delete all states of a task, and drafts of them that a kill left, but the newest 10."""
+    with suppress(FileNotFoundError):  # of a draft that took its state's place in this moment
+        newest_last = sorted(states_folder().glob(f"*{task}-*.npz"), key=lambda path: path.stat().st_mtime_ns)
+        for path in newest_last[:-STATES_KEPT]:
+            _forget(path)
 
 
 def _forget(path: Path) -> None:
@@ -63,5 +47,5 @@ def _finished_history(path: Path) -> str | None:
             meta = json.loads(file["meta"].item())
             # A training at work may begin as a shorter one that is finished.
             return history_csv(meta["history"]) if len(meta["history"]) >= meta["epochs"] else None
-    except UNREADABLE:
+    except Exception:  # damaged; what np.load raises depends on what is broken
         return None

@@ -3,6 +3,7 @@
 from importlib import import_module
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from pipeline.data.dataset import Dataset
@@ -12,6 +13,7 @@ from pipeline.training.devices import device, keras_policy, strategy
 from pipeline.training.twin import check_twin, training_twin
 
 CHECKED = 4  # pictures that model and twin are compared on
+SAMPLE = 1000  # pictures, about, in which every class occurs
 
 
 def new_models(task: str, params: Train, data: Dataset) -> tuple[keras.Model, keras.Model]:
@@ -44,10 +46,10 @@ def build_model(task: str, architecture: str, data: Dataset) -> keras.Model:
     except ValueError as error:
         line = one_line(error)[:300]
         raise InputError(f"{key}: cannot be built for pictures of {size} x {size} pixels: {line}") from None
-    expected = (None, size, size) if data.has_masks else (None,)
-    if model.output_shape[:-1] != expected:
-        allowed = ", ".join(str(length) for length in (*expected, "classes"))
-        raise InputError(
-            f"{key}: gives {model.output_shape} for pictures of {size} x {size} pixels; allowed: ({allowed})"
-        )
+    rows, expected = data.rows("train"), (None, size, size) if data.has_masks else (None,)
+    classes = 1 + int(np.max(data.targets[rows[:: 1 + len(rows) // SAMPLE]], initial=1))
+    *shape, outputs = model.output_shape
+    if tuple(shape) != expected or max(2, outputs) < classes:  # one output is enough for two classes
+        found = f"gives {model.output_shape} for pictures of {size} x {size} pixels in {classes} classes"
+        raise InputError(f"{key}: {found}; allowed: ({', '.join(map(str, expected))}, classes)")
     return model

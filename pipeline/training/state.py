@@ -19,7 +19,7 @@ from joblib import cpu_count
 from pipeline.errors import InputError
 from pipeline.outputs import replacing
 from pipeline.training.devices import device
-from pipeline.training.housekeeping import UNREADABLE, states_folder
+from pipeline.training.housekeeping import states_folder
 
 
 def state_path(task: str, inputs: dict[str, Any], precision: str) -> Path:
@@ -41,8 +41,8 @@ def state_path(task: str, inputs: dict[str, Any], precision: str) -> Path:
 class TrainingState(keras.callbacks.Callback):
     """Keep after each epoch the history, the best weights by validation loss, and what a restart needs, in one file.
 
-    `Model.variables` holds the weights, the moving statistics and the state of every seed generator
-    (dropout); with the optimizer's variables it decides the rest of the training. The file is replaced in one step.
+    `Model.variables` holds the weights, the moving statistics and the state of every seed generator (dropout). With
+    the optimizer's variables it decides the rest of the training. The file is replaced in one step.
 
     history: a row per epoch. best: the weights of the best epoch. seconds: the time of all epochs in the history,
     whichever session trained them.
@@ -54,11 +54,6 @@ class TrainingState(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self.best: list[np.ndarray] = []
         self.seconds = 0.0
-
-    @property
-    def best_epoch(self) -> int:
-        """From 1; the first of equal ones."""
-        return 1 + int(np.argmin([row["val_loss"] for row in self.history]))
 
     def restore(self, model: keras.Model) -> None:
         """Put a compiled model, whose optimizer is built, back to where the file left it.
@@ -74,7 +69,7 @@ class TrainingState(keras.callbacks.Callback):
                 best, self.history, self.seconds = meta["best"], meta["history"], meta["seconds"]
         except FileNotFoundError:
             return
-        except UNREADABLE as error:
+        except Exception as error:  # what np.load raises depends on what is broken
             print(f"{self.path}: damaged, the training starts afresh ({error})")
             return
         self.best, current = arrays[:best], arrays[best:]
@@ -93,7 +88,7 @@ class TrainingState(keras.callbacks.Callback):
         for name in ("loss", "val_loss"):
             if not np.isfinite(logs[name]):
                 raise InputError(f"epoch {epoch + 1}: {name} is {logs[name]}; a lower learning_rate may help")
-        if self.best_epoch == epoch + 1:
+        if np.argmin([row["val_loss"] for row in self.history]) == epoch:  # the first of equal ones
             self.best = self.model.get_weights()
         now = time.monotonic()
         self.seconds, self.since = self.seconds + now - self.since, now

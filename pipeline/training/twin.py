@@ -89,14 +89,6 @@ class TurnedConvolution(layers.Conv2DTranspose):
         return self.activation(outputs + self.bias if self.use_bias else outputs)
 
 
-class Logits(layers.Softmax):
-    """A last softmax that is left to the loss."""
-
-    def call(self, inputs: tf.Tensor, mask: tf.Tensor | None = None) -> tf.Tensor:
-        """Return the inputs."""
-        return inputs
-
-
 REPLACEMENTS = (FusedBatchNormalization, TurnedConvolution)
 
 
@@ -117,60 +109,43 @@ def training_twin(model: keras.Model, policy: str) -> tuple[keras.Model, keras.l
         kind, config = next((kind for kind in REPLACEMENTS if kind.replaces(layer)), type(layer)), layer.get_config()
         if layer not in preparing and layer.dtype_policy.name == "float32":
             config["dtype"] = policy
-        if from_logits and layer is model.layers[-1]:
-            if isinstance(layer, layers.Softmax):
-                kind = Logits
-            else:
-                config["activation"] = "linear"
+        if from_logits and layer is model.layers[-1] and "activation" in config:
+            config["activation"] = "linear"
         return kind.from_config(config)
 
     twin = keras.models.clone_model(model, clone_function=twin_of)
-    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(twin.outputs[0])
+    last = twin.layers[-1]
+    logits = last.input if from_logits and isinstance(last, layers.Softmax) else twin.outputs[0]
+    outputs = layers.Activation("linear", dtype="float32", name="twin_outputs")(logits)
     twin = keras.Model(twin.inputs[0], outputs, name=model.name)
     twin.set_weights(model.get_weights())
-    return twin, *_objective(outputs.shape[-1], from_logits)
+    if outputs.shape[-1] == 1:
+        accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0 if from_logits else 0.5)
+        return twin, keras.losses.BinaryCrossentropy(from_logits=from_logits), accuracy
+    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
+    return twin, keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits), accuracy
 
 
 def _last_activation(model: keras.Model) -> Callable | None:
     """Return the sigmoid or softmax that a model ends in, if it is the one that the loss takes logits for."""
-    fitting = keras.activations.sigmoid if model.outputs[0].shape[-1] == 1 else keras.activations.softmax
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None) if isinstance(last, ENDS_IN_ACTIVATION) else None
-    if isinstance(last, layers.Softmax) and last.axis == -1:
-        activation = keras.activations.softmax
-    return fitting if activation is fitting and last.output is model.outputs[0] else None
-
-
-def _objective(outputs: int, from_logits: bool) -> tuple[keras.losses.Loss, keras.metrics.Metric]:
-    if outputs == 1:
-        accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0 if from_logits else 0.5)
-        return keras.losses.BinaryCrossentropy(from_logits=from_logits), accuracy
-    accuracy = keras.metrics.SparseCategoricalAccuracy("accuracy")
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits), accuracy
+    fitting = keras.activations.sigmoid if model.output_shape[-1] == 1 else keras.activations.softmax
+    last, found = model.layers[-1], None
+    if isinstance(last, ENDS_IN_ACTIVATION):
+        found = last.activation
+    elif isinstance(last, layers.Softmax) and last.axis == -1:
+        found = keras.activations.softmax
+    return fitting if found is fitting and last.output is model.outputs[0] else None
 
 
 def check_twin(model: keras.Model, images: np.ndarray) -> None:
     """Compare a model with its float32 twin on uint8 pictures (batch, size, size, 3), without training.
 
-    Raises InputError where they differ by more than rounding: it names the first layer that does, of those replaced.
+    Raises InputError if their outputs differ by more than rounding.
     """
-    twin = training_twin(model, "float32")[0]
-    last = model.layers[-1].name
-    names = [layer.name for layer in twin.layers if isinstance(layer, REPLACEMENTS) and layer.name != last]
-    found, expected = (_outputs(one, names, images) for one in (twin, model))
-    if (activation := _last_activation(model)) is not None:
-        found["the output"] = np.asarray(activation(found["the output"]))
-    for name, values in expected.items():
-        difference = np.abs(found[name] - values)
-        if (difference > TOLERANCE * np.ptp(values) + 1e-5 * np.abs(values).max()).any():
-            line = f"{model.name}: {name} differs in training from the model's, by up to {difference.max():.2g}"
-            raise InputError(f"{line}; this is a fault of pipeline/training/twin.py, please report it")
-
-
-def _outputs(model: keras.Model, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the outputs of these layers, in their order, and of the model."""
-    tensors = {f"the output of {name}": model.get_layer(name).output for name in names} | {
-        "the output": model.outputs[0]
-    }
-    outputs = keras.Model(model.inputs[0], tensors)(images, training=False)
-    return {name: np.asarray(outputs[name]) for name in tensors}
+    activation = _last_activation(model) or keras.activations.linear
+    found = np.asarray(activation(training_twin(model, "float32")[0](images, training=False)))
+    expected = np.asarray(model(images, training=False))
+    difference = np.abs(found - expected)
+    if (difference > TOLERANCE * np.ptp(expected) + 1e-5 * np.abs(expected).max()).any():
+        line = f"{model.name}: the output differs in training from the model's, by up to {difference.max():.2g}"
+        raise InputError(f"{line}; this is a fault of pipeline/training/twin.py, please report it")

@@ -24,11 +24,6 @@ def annotations(trainval="Abyssinian_1 1 1 1\n", test="boxer_2 2 2 1\n", more=()
     return write_tar(Path("annotations.tar.gz"), [*members, *more], mode)
 
 
-def images(*names: str, mode="w:gz") -> Path:
-    """Each picture's content is its name."""
-    return write_tar(Path("images.tar.gz"), [(name, b"" if name[-1] == "/" else name.encode()) for name in names], mode)
-
-
 def lists_error(path: Path) -> str:
     with pytest.raises(InputError) as caught:
         read_lists(path)
@@ -44,30 +39,25 @@ def pictures_error(path: Path) -> str:
 
 @BOTH
 @pytest.mark.parametrize("start", ["", "./"])
-def test_pictures_come_in_the_order_of_the_archive_and_strays_are_passed_over(mode, start):
+def test_pictures_come_once_in_the_order_of_the_archive_and_strays_are_passed_over(mode, start):
     strays = ["images/", "images/._boxer_1.jpg", "images/boxer_1.mat", "images/boxer_1.jpg/", "boxer_1.jpg"]
     names = [*strays, "images/boxer_3.jpg", "images/boxer_9.jpg", "images/boxer_1.jpg"]
-    path = images(*[start + name for name in names], mode=mode)
+    members = [(start + name, b"" if name.endswith("/") else name.encode()) for name in names]
+    path = write_tar(Path("images.tar.gz"), [*members, (f"{start}images/boxer_3.jpg", b"again")], mode)
     found = list(read_pictures(path, {"boxer_1", "boxer_3", "boxer_404"}))
-    assert found == [(stem, f"{start}images/{stem}.jpg".encode()) for stem in ("boxer_3", "boxer_1")]
+    assert found == [("boxer_3", b"images/boxer_3.jpg"), ("boxer_1", b"images/boxer_1.jpg")]
 
 
-@BOTH
-def test_the_trimaps_that_are_there_are_read_and_strays_are_passed_over(mode):
-    strays = ["annotations/trimaps/", "annotations/trimaps/._boxer_2.png", "annotations/xmls/boxer_2.xml"]
-    trimaps = [(f"annotations/trimaps/{stem}.png", stem.encode()) for stem in ("boxer_2", "boxer_10", "boxer_3")]
-    path = annotations(more=[*((name, b"") for name in strays), *trimaps], mode=mode)
-    assert read_trimaps(path, ["Abyssinian_1", "boxer_10", "boxer_2"]) == {
-        "boxer_2": b"boxer_2",
-        "boxer_10": b"boxer_10",
-    }
+def test_the_trimaps_that_are_there_are_read_and_strays_are_passed_over():
+    names = ["trimaps/._boxer_2.png", "xmls/boxer_2.xml", "trimaps/boxer_2.png", "trimaps/boxer_3.png"]
+    path = annotations(more=[(f"annotations/{name}", name.encode()) for name in names])
+    assert read_trimaps(path, ["Abyssinian_1", "boxer_2"]) == {"boxer_2": b"trimaps/boxer_2.png"}
 
 
 def test_a_listed_picture_has_its_breed_from_its_name_its_species_from_column_3_and_its_official_split():
     path = annotations(
         trainval="british_1 9 1 6\namerican_pit_bull_terrier_1 3 2 2\n",
         test="american_pit_bull_terrier_100 3 2 2\nSphynx_7 34 2 12\n",
-        more=[("annotations/._test.txt", b"not a list")],
     )
     assert read_lists(path).to_dict("split")["data"] == [
         ["Sphynx_7", "dog", "Sphynx", "test"],
@@ -80,21 +70,16 @@ def test_a_listed_picture_has_its_breed_from_its_name_its_species_from_column_3_
 @pytest.mark.parametrize(
     "trainval",
     [
-        b"\xef\xbb\xbfBengal_2 6 1 2\nAbyssinian_1 1 1 1\n",
-        b"Abyssinian_1 1 1 1\r\nBengal_2 6 1 2",
+        b"\xef\xbb\xbfBengal_2 6 1 2\r\nAbyssinian_1 1 1 1",
         b"#Image CLASS-ID SPECIES BREED ID\nAbyssinian_1 1 1 1\n\nBengal_2\t6 1  2 \n",
     ],
-    ids=["byte order mark, other order", "CRLF, no newline at the end", "comment, blank line, tab, trailing space"],
+    ids=["byte order mark, other order, CRLF, no newline at the end", "comment, blank line, tab, trailing space"],
 )
 def test_lists_saved_by_other_editors_are_read(trainval):
-    listed = read_lists(annotations(trainval))
-    assert listed["stem"].tolist() == ["Abyssinian_1", "Bengal_2", "boxer_2"]
-    assert listed["species"].tolist() == ["cat", "cat", "dog"]
+    assert read_lists(annotations(trainval))["stem"].tolist() == ["Abyssinian_1", "Bengal_2", "boxer_2"]
 
 
-@pytest.mark.parametrize(
-    "line", ["Bengal_2 6 3 2", "Bengal 6 1 2", "Bengal_2 six 1 2", "Bengal_2 6 1", "Bengal_2 6 1 2 9", "<html>"]
-)
+@pytest.mark.parametrize("line", ["Bengal_2 6 3 2", "Bengal 6 1 2", "Bengal_2 6 1", "Bengal_2 6 1 2 9", "<html>"])
 def test_a_line_that_makes_no_sense_is_quoted_with_its_number_and_what_is_allowed(line):
     assert lists_error(annotations(f"# comment\n\nAbyssinian_1 1 1 1\n{line}\n")) == (
         f"annotations.tar.gz: {TRAINVAL}: line 4: {line!r}; "
@@ -107,24 +92,18 @@ def test_a_line_that_is_no_text_or_has_no_end_is_still_a_short_line():
     assert f"{TEST}: line 1: '{'x' * 100}'; " in lists_error(annotations(test="x" * 5000))
 
 
-@pytest.mark.parametrize("missing", ["trainval", "test"])
-def test_a_missing_list_is_named(missing):
-    assert lists_error(annotations(**{missing: None})) == f"annotations.tar.gz: no annotations/{missing}.txt inside"
-
-
-@pytest.mark.parametrize("trainval", ["boxer_2 2 2 1\n", "boxer_3 2 2 1\nboxer_2 2 2 1\nboxer_2 2 2 1\n"])
-def test_a_picture_listed_twice_is_named(trainval):
-    assert lists_error(annotations(trainval)) == "annotations.tar.gz: boxer_2 is listed twice; allowed: once"
+def test_a_missing_list_and_a_picture_listed_twice_are_named():
+    assert lists_error(annotations(test=None)) == "annotations.tar.gz: no annotations/test.txt inside"
+    twice = annotations(trainval="boxer_2 2 2 1\n")
+    assert lists_error(twice) == "annotations.tar.gz: boxer_2 is listed twice; allowed: once"
 
 
 def test_a_missing_archive_is_answered_with_the_command_that_makes_it():
-    says = "no such file; `dvc repro download` makes it"
-    assert lists_error(Path("annotations.tar.gz")) == f"annotations.tar.gz: {says}"
-    assert pictures_error(Path("images.tar.gz")) == f"images.tar.gz: {says}"
+    assert pictures_error(Path("images.tar.gz")) == "images.tar.gz: no such file; `dvc repro download` makes it"
 
 
 @BOTH
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.2, 0.8])
 def test_an_archive_that_is_cut_is_an_error(mode, share):
     pictures = [(f"images/boxer_{number}.jpg", bytes(range(256)) * 100) for number in (1, 2)]
     path = write_tar(Path("images.tar.gz"), pictures, mode)
@@ -132,9 +111,7 @@ def test_an_archive_that_is_cut_is_an_error(mode, share):
     assert pictures_error(path).startswith("images.tar.gz: not a whole tar archive: ")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"<!DOCTYPE html>", b"x" * 2000, b"\x1f\x8b\x08\x00 not gzip", gzip.compress(b"x")]
-)
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>", b"\x1f\x8b\x08\x00 not gzip", gzip.compress(b"x")])
 def test_what_is_not_an_archive_is_named(content):
     Path("images.tar.gz").write_bytes(content)
     assert pictures_error(Path("images.tar.gz")).startswith("images.tar.gz: not a whole tar archive: ")

@@ -34,13 +34,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("variables", "tags"),
     [
         ({}, {"origin": "python -m pipeline.train"}),
-        ({"DVC_STAGE": "train_classifier"}, {"origin": "dvc repro"}),
+        ({"DVC_STAGE": "train_classifier", "CI": ""}, {"origin": "dvc repro"}),
         (
             {"DVC_STAGE": "train_classifier", "DVC_EXP_NAME": "bold"},
             {"origin": "dvc exp run", "dvc_experiment": "bold"},
         ),
         ({"DVC_STAGE": "train_classifier", "CI": "true"}, {"origin": "dvc repro in CI"}),
-        ({"DVC_STAGE": "train_classifier", "CI": ""}, {"origin": "dvc repro"}),
     ],
 )
 def test_the_command_and_the_experiment(
@@ -58,14 +57,6 @@ def test_the_patch_is_how_the_code_and_the_parameters_differ_from_the_commit(pro
     origin = Origin.here("CPU")
     assert origin.tags["uncommitted"] == "pipeline/new.py, pipeline/old.py"
     assert all(line in origin.patch.splitlines() for line in ("-a = 1", "+a = 2", "+b = 3"))
-
-
-def test_a_git_add_that_fails_is_not_the_absence_of_changes(project: Path) -> None:
-    (project / "pipeline/inner").mkdir()
-    run_in(project / "pipeline/inner", "git", "init", "--quiet")  # a repository without a commit cannot be added
-    origin = Origin.here("CPU")
-    assert origin.tags[COMMIT] == run_in(project, "git", "rev-parse", "HEAD").stdout.strip()
-    assert origin.tags["uncommitted"].startswith("unknown: git add: ")
 
 
 def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +78,13 @@ def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     ],
     ids=["push", "pull request"],
 )
-@pytest.mark.parametrize("is_restored", [True, False], ids=["restored", "trained"])
 def test_github_actions_adds_the_commit_the_pull_request_and_its_own_run(
-    project: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str], is_restored: bool
+    project: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
 ) -> None:
     for name, value in ACTIONS.items():
         monkeypatch.setenv(name, value)
     (project / "event.json").write_text(json.dumps(event))
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(project / "event.json"))
-    origin = Origin.restored(work_tree(), "classifier") if is_restored else Origin.here("CPU")
-    found = {name: value for name, value in origin.tags.items() if name.startswith("ci_")}
-    assert found == {"ci_run": "https://github.com/me/pets/actions/runs/77"} | tags
+    expected = {"ci_run": "https://github.com/me/pets/actions/runs/77"} | tags
+    for origin in (Origin.here("CPU"), Origin.restored(work_tree(), "classifier")):
+        assert {name: value for name, value in origin.tags.items() if name.startswith("ci_")} == expected

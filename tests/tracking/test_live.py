@@ -5,18 +5,17 @@ from pathlib import Path
 import mlflow
 import pytest
 from filelock import FileLock
-from mlflow.entities import ViewType
 
 from pipeline.errors import InputError
 from pipeline.inputs import content_md5
 from pipeline.paths import PREPARED
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, LiveRun, close_dead_runs
+from pipeline.tracking.live import LIVE, LiveRun, clear_live_runs
 from pipeline.tracking.record import is_recorded, record
-from pipeline.tracking.store import connect, search
-from pipeline.train import train
+from pipeline.tracking.store import connect
 from tests.helpers.project import start_stage, tiny, write_params
 from tests.helpers.training import (
+    deleted_runs,
     interrupt,
     logged,
     only_run,
@@ -36,9 +35,13 @@ def lock_of(name: str) -> FileLock:
     return FileLock(Path(".training").resolve() / f"{name}.lock")
 
 
-def start(lock: FileLock, task: str = "classifier", data_md5: str = "data", **params: object) -> LiveRun:
-    inputs = {str(PREPARED / task): data_md5}
-    return LiveRun(task, PARAMS | params, inputs, Origin({"origin": "dvc repro"}), lock)
+def start(lock: FileLock, task: str = "classifier", history: list[dict] = HISTORY[:0], **params: object) -> LiveRun:
+    return LiveRun(task, PARAMS | params, "data", Origin({"origin": "dvc repro"}), lock, history)
+
+
+def leave_state(lock: FileLock) -> None:
+    """As a training does that was interrupted after its first epoch."""
+    Path(lock.lock_file).with_suffix(".npz").touch()
 
 
 def interrupt_after(live: LiveRun, history: list[dict[str, float]]) -> None:
@@ -76,66 +79,54 @@ def test_a_run_says_how_it_ended(prepared: Path, error: BaseException, status: s
     assert only_run("classifier").info.status == status
 
 
-def test_only_its_own_training_goes_on_with_an_interrupted_run(store: Path) -> None:
+def test_the_run_of_an_interrupted_training_goes_when_that_goes_on_with_all_its_epochs(store: Path) -> None:
     with lock_of("a") as lock:
         live = start(lock)
         interrupt_after(live, HISTORY[:1])
-    with lock_of("b") as other, lock_of("a") as same, start(other, seed=1), start(same) as again:
-        assert again.run_id == live.run_id
-        assert states()[live.run_id] == "RUNNING"
-        again.log_later(HISTORY)
+    leave_state(lock)
+    with lock_of("b") as other, start(other, seed=1):
+        assert states()[live.run_id] == "KILLED", "of another training"
+    with lock_of("a") as same, start(same, history=HISTORY) as again:
         again.attempt.result()
-        assert [step for step, _ in logged(mlflow.get_run(live.run_id), "loss")] == [1, 2, 3]
+        assert live.run_id not in states()
+        assert [step for step, _ in logged(mlflow.get_run(again.run_id), "loss")] == [1, 2, 3]
 
 
 def test_runs_whose_process_died_are_closed_by_the_next_start_and_those_of_other_machines_are_not(store: Path) -> None:
     with lock_of("dead") as lock:
         dead = start(lock, "segmenter")  # nothing ends it: as a kill leaves it
+    leave_state(lock)
+    with lock_of("before an epoch") as lock:
+        start(lock, "segmenter", seed=1)
     with lock_of("elsewhere") as lock:
         elsewhere = start(lock, seed=1)
     mlflow.MlflowClient().set_tag(elsewhere.run_id, LIVE, "another-machine:/home/me/pets/.training/x.lock")
     with lock_of("a") as lock, start(lock) as at_work:
-        assert states("segmenter") == {dead.run_id: "KILLED"}
+        assert states("segmenter") == {dead.run_id: "KILLED"}, "of the other nothing is left to go on with"
         assert states() == {elsewhere.run_id: "RUNNING", at_work.run_id: "RUNNING"}
 
 
-def test_the_real_run_replaces_the_live_one_but_not_that_of_another_machine_at_work(store: Path) -> None:
-    with lock_of("elsewhere") as lock:
-        elsewhere = start(lock)
-    mlflow.MlflowClient().set_tag(elsewhere.run_id, LIVE, "another-machine:/home/me/pets/.training/x.lock")
+def test_the_real_run_replaces_the_live_one_and_no_other(store: Path) -> None:
     with lock_of("other") as lock:
-        other = start(lock, seed=1)  # of other parameters
+        other = start(lock, seed=1)
+    leave_state(lock)
     with lock_of("a") as lock, start(lock) as live:
         pass
+    leave_state(lock)
     write_outputs("classifier")
-    result = result_here("classifier")
-    assert not is_recorded(result)
-    record(result, Origin({}))
-    assert is_recorded(result)
+    record(result_here("classifier"), Origin({}), replaced=live.place)
     found = states()
-    assert (found.pop(elsewhere.run_id), found.pop(other.run_id)) == ("RUNNING", "KILLED")
+    assert found.pop(other.run_id) == "KILLED"
     assert list(found.values()) == ["FINISHED"]
-    assert mlflow.get_run(live.run_id).info.lifecycle_stage == "deleted"
 
 
 def test_a_training_at_work_with_the_outputs_of_an_earlier_one_keeps_its_run(prepared: Path) -> None:
     write_outputs("classifier")
     with lock_of("a") as lock, start(lock) as live:
         record(result_here("classifier"), Origin({}))
-        close_dead_runs()
+        clear_live_runs()
         assert states()[live.run_id] == "RUNNING"
         assert is_recorded(result_here("classifier"))
-
-
-def test_a_run_whose_start_was_killed_goes_too(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, lock_of("a") as lock:
-        patch.setattr("pipeline.tracking.live.run_params", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            start(lock)
-    assert only_run("classifier").data.params == {}
-    write_outputs("classifier")
-    record(result_here("classifier"), Origin({}))
-    assert only_run("classifier").info.status == "FINISHED"
 
 
 def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
@@ -143,6 +134,7 @@ def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
 ) -> None:
     with lock_of("a") as lock:
         live = start(lock)
+        live.attempt.result()
         Path("mlflow.db").rename("away.db")
         Path("mlflow.db").write_text("no database")
         interrupt_after(live, HISTORY)
@@ -152,21 +144,10 @@ def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
     assert lines[1].endswith("; `python -m pipeline.tracking sync` writes what is missing, later")
 
 
-def test_a_training_leaves_the_real_run_alone_and_an_interrupted_one_goes_on(prepared: Path) -> None:
-    train_until("classifier", "epoch 3/3")
-    interrupted = only_run("classifier")
-    assert interrupted.info.status == "KILLED"
-    assert [step for step, _ in logged(interrupted, "val_loss")] in ([1, 2], [1, 2, 3])
-    assert interrupted.data.tags["data_md5"] == content_md5(PREPARED / "classifier")
-    train("classifier")
-    run = only_run("classifier")
-    assert (run.info.status, [step for step, _ in logged(run, "val_loss")]) == ("FINISHED", [1, 2, 3])
-    (deleted,) = search("classifier", view=ViewType.DELETED_ONLY)
-    assert deleted.info.run_id == interrupted.info.run_id
-
-
 @pytest.mark.slow
 def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_replaced_by_its_own_training(prepared: Path) -> None:
+    from pipeline.train import train  # TensorFlow takes 5 s, and the other tests here need none
+
     write_params(prepared, **tiny(train_classifier={"epochs": 20}))
     process = start_stage(prepared, "train", "classifier")
     for line in process.stdout:
@@ -176,10 +157,16 @@ def test_a_run_left_by_kill_9_is_closed_by_the_next_start_and_replaced_by_its_ow
     process.communicate()
     connect("classifier")
     killed = only_run("classifier")
-    assert killed.info.status == "RUNNING"
+    assert (killed.info.status, killed.data.tags["data_md5"]) == ("RUNNING", content_md5(PREPARED / "classifier"))
     with lock_of("a") as lock, start(lock) as at_work:
         assert states() == {killed.info.run_id: "KILLED", at_work.run_id: "RUNNING"}
     mlflow.delete_run(at_work.run_id)
+
+    train_until("classifier", "epoch 7/20")
+    interrupted = only_run("classifier")
+    assert interrupted.info.status == "KILLED"
+    assert [step for step, _ in logged(interrupted, "val_loss")] in (list(range(1, end)) for end in (7, 8))
     train("classifier")
     run = only_run("classifier")
     assert (run.info.status, [step for step, _ in logged(run, "loss")]) == ("FINISHED", list(range(1, 21)))
+    assert {killed.info.run_id, interrupted.info.run_id} < {one.info.run_id for one in deleted_runs("classifier")}

@@ -67,7 +67,7 @@ def test_a_store_that_stays_away_does_not_keep_a_training_from_its_end_and_sync_
     live = only_run("classifier")
     assert live.info.status == "RUNNING"
 
-    lock_outputs()
+    lock_outputs("classifier")
     sync([])
     run = only_run("classifier")
     assert run.info.status == "FINISHED"

@@ -9,14 +9,13 @@ from threading import Thread
 
 import pytest
 
-from pipeline.download import download
 from pipeline.errors import InputError, without_secrets
 from pipeline.evaluate import evaluate
 from pipeline.tracking.store import StoreError, connect
 from pipeline.tracking.sync import sync
 from pipeline.train import train
 from tests.helpers.programs import program
-from tests.helpers.project import run_in, write_params
+from tests.helpers.project import run_in
 from tests.helpers.servers import MlflowServer
 from tests.helpers.training import lock_outputs
 
@@ -76,7 +75,7 @@ def test_what_an_mlflow_server_is_entered_with_is_written_nowhere(
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     train("classifier")
     evaluate("classifier")
-    lock_outputs()
+    lock_outputs("classifier")
     sync([])
 
     kept = dumped(server)
@@ -114,17 +113,6 @@ def test_a_store_that_refuses_is_one_line_without_what_it_was_entered_with(
         connect("classifier")
     assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
     assert holders(prepared) == []
-
-
-def test_a_source_is_named_without_its_password(
-    tmp_path: Path, refusing: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    write_params(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PETS_SOURCE", f"http://me:{SECRET}@{refusing}")
-    with pytest.raises(InputError, match=f"http://{refusing}/: HTTP 500") as caught:
-        download()
-    assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
 
 
 @pytest.mark.slow

