@@ -28,7 +28,9 @@ def recover() -> None:
     """
     if not Path(".dvc").is_dir():
         raise InputError(f".dvc: no such folder in {Path.cwd()}; run in the root of a clone")
-    if not _is_dvc_at_work():
+    if _is_dvc_at_work():
+        print("a dvc works here: its files stay as they are")
+    else:
         for rwlock in (".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock"):  # DVC keeps one while another process has its number
             Path(rwlock).unlink(missing_ok=True)
         if Path(LOCK).exists():

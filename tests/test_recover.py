@@ -78,7 +78,7 @@ def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_
     assert Path("out").read_text() == "something else"
 
 
-def test_while_a_dvc_works_here_its_locks_stay() -> None:
+def test_while_a_dvc_works_here_its_locks_stay(capsys) -> None:
     locks = [RWLOCK, Path(".dvc/tmp/exps/rwlock")]
     for lock in locks:
         lock.write_text("{")
@@ -86,6 +86,7 @@ def test_while_a_dvc_works_here_its_locks_stay() -> None:
         recover()
         dvc.kill()
     assert all(lock.exists() for lock in locks)
+    assert capsys.readouterr().out == "a dvc works here: its files stay as they are\n"
     recover()
     assert not any(lock.exists() for lock in locks)
 
