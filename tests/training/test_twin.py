@@ -112,7 +112,7 @@ def nested(x: KerasTensor) -> KerasTensor:
 ODD = {
     "normalization without scale": layers.BatchNormalization(scale=False),
     "normalization over rows": layers.BatchNormalization(axis=1),
-    "normalization with less than the fused op's epsilon": layers.BatchNormalization(epsilon=1e-7),
+    "normalization with less than the fused op's epsilon": lambda x: layers.BatchNormalization(epsilon=1e-7)(1e-5 * x),
     "frozen normalization": layers.BatchNormalization(trainable=False),
     "transposed convolution without bias": layers.Conv2DTranspose(4, 3, padding="same", use_bias=False),
     "dilated transposed convolution": layers.Conv2DTranspose(4, 3, padding="same", dilation_rate=2),
