@@ -11,14 +11,13 @@ from pipeline import stage as stages
 from pipeline.evaluate import evaluate
 from pipeline.inputs import content_md5
 from pipeline.paths import METRICS, MODELS, PLOTS
-from pipeline.plot import plot
 from pipeline.predict import predict
 from pipeline.tracking.sync import sync
 from pipeline.train import train
 from tests.helpers.colourmodels import write_classifier, write_segmenter
 from tests.helpers.disks import make_room, small_disk
 from tests.helpers.project import clone_of, run_in
-from tests.helpers.training import epochs_trained, lock_outputs, logged, only_run
+from tests.helpers.training import epochs_trained, lock_outputs, logged, only_run, write_outputs
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +37,6 @@ def line_of(stage: Callable[..., None], *arguments: object) -> str:
     assert name == "stage"
     assert "\n" not in line
     return line
-
-
-def write_history(task: str) -> None:
-    Path("data/history").mkdir(parents=True, exist_ok=True)
-    Path(f"data/history/{task}.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy\n1,1.0,0.5,1.0,0.5\n")
 
 
 def test_a_training_on_a_full_disk_keeps_its_last_epoch_and_ends_with_the_same_bytes(
@@ -69,30 +63,16 @@ def test_a_training_on_a_full_disk_keeps_its_last_epoch_and_ends_with_the_same_b
     assert only_run("classifier").info.status == "FINISHED"
 
 
-@pytest.mark.parametrize("kib", [4, 16])
-def test_an_evaluation_on_a_full_disk_is_one_line_and_is_repeated_in_full(prepared: Path, kib: int) -> None:
-    MODELS.mkdir()
+def test_an_evaluation_on_a_full_disk_is_one_line_and_is_repeated_in_full(prepared: Path) -> None:
+    write_outputs("classifier")
     write_classifier(MODELS / "classifier.keras", 16)
-    write_history("classifier")
-    with small_disk(PLOTS, kib):
+    with small_disk(PLOTS, 16):
         assert line_of(evaluate, "classifier") == f"data/plots/classifier: {FULL}"
         make_room(PLOTS)
         evaluate("classifier")
         found = outputs(PLOTS, METRICS)
     evaluate("classifier")
     assert outputs(PLOTS, METRICS) == found
-
-
-@pytest.mark.parametrize(("place", "output"), [(PLOTS, "curves"), (METRICS, "training.json")])
-def test_curves_on_a_full_disk_are_one_line(prepared: Path, place: Path, output: str) -> None:
-    for task in ("segmenter", "classifier"):
-        write_history(task)
-    with small_disk(place, 4):
-        (place / "filler").write_bytes(bytes(4096))
-        assert line_of(plot) == f"{place}/{output}: {FULL}"
-        make_room(place)
-        plot()
-        assert len(outputs(PLOTS / "curves", METRICS / "training.json")) == 2
 
 
 def test_a_prediction_on_a_full_disk_is_one_line(prepared: Path) -> None:

@@ -58,13 +58,6 @@ def on_disk(folder: Path) -> dict[str, str]:
     return {path: content_md5(folder / path) for path in locked(folder)}
 
 
-def test_a_clone_pulls_what_dvc_lock_names(clone: Clone, tmp_path: Path) -> None:
-    folder = clone(tmp_path / "clone")
-    run_in(folder, "dvc", "pull")
-    assert on_disk(folder) == locked(folder)
-    assert "Data and pipelines are up to date." in run_in(folder, "dvc", "status").stdout
-
-
 def test_repro_pulls_in_a_clone_and_sync_gives_each_checkpoint_its_run(
     clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import ast
 import io
 import shutil
 import sys
-from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -26,32 +26,33 @@ from tests.helpers.project import run_in
 AREAS = TASKS["segmenter"].labels
 
 
-@pytest.fixture
-def logged(tmp_path: Path, empty_store: Path) -> Callable[[str, Path], Path]:
-    """Log a checkpoint of a task to a new store; the folder of the model."""
-    mlflow.set_tracking_uri(f"sqlite:///{shutil.copy(empty_store, tmp_path / 'mlflow.db')}")
-    experiment = mlflow.create_experiment("test", (tmp_path / "artifacts").as_uri())
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[str, Path]:
+    """The folder of the model that a store has of each task's checkpoint."""
+    folder = tmp_path_factory.mktemp("logged")
+    mlflow.set_tracking_uri(f"sqlite:///{shutil.copy(empty_store, folder / 'mlflow.db')}")
+    experiment = mlflow.create_experiment("test", (folder / "artifacts").as_uri())
+    found = {}
+    for task, write in (("segmenter", write_segmenter), ("classifier", write_classifier)):
+        checkpoint, said = write(folder / f"{task}.keras"), io.StringIO()
+        with mlflow.start_run(experiment_id=experiment), redirect_stdout(said), redirect_stderr(said):
+            info = log_model(task, checkpoint)
+        assert said.getvalue() == ""
+        found[task] = Path(mlflow.artifacts.download_artifacts(info.model_uri))
+        assert (found[task] / f"data/{task}.keras").read_bytes() == checkpoint.read_bytes()
+    return found
 
-    def log(task: str, checkpoint: Path) -> Path:
-        with mlflow.start_run(experiment_id=experiment):
-            return Path(mlflow.artifacts.download_artifacts(log_model(task, checkpoint).model_uri))
 
-    return log
-
-
-def test_a_model_is_the_checkpoint_itself_with_code_and_no_pickle(logged, tmp_path: Path) -> None:
-    checkpoint = write_classifier(tmp_path / "classifier.keras")
-    model = logged("classifier", checkpoint)
-    assert (model / "data/classifier.keras").read_bytes() == checkpoint.read_bytes()
-    files = [file for file in model.rglob("*") if file.is_file()]
+def test_a_model_holds_no_pickle(logged: dict[str, Path]) -> None:
+    files = [file for file in logged["classifier"].rglob("*") if file.is_file()]
     assert {file.suffix for file in files} <= {".keras", ".py", ".txt", ".yaml", ".json", ""}
 
 
 @pytest.mark.slow
 def test_a_model_holds_the_code_that_answers_and_requires_every_package_that_this_imports(
-    logged, tmp_path: Path
+    logged: dict[str, Path], tmp_path: Path
 ) -> None:
-    model = logged("classifier", write_classifier(tmp_path / "classifier.keras"))
+    model = logged["classifier"]
     code = "import pipeline.tracking.loader, pipeline.evaluation.segmenter, pipeline.evaluation.classifier, sys; "
     code += "print(*(one.__file__ for name, one in sys.modules.items() if name.startswith('pipeline')))"
     loaded = run_in(tmp_path, sys.executable, "-c", code, PYTHONPATH=str(model / "code")).stdout.split()
@@ -76,15 +77,8 @@ def imports(module: Path) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-def test_logging_a_model_prints_nothing(logged, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    checkpoint = write_segmenter(tmp_path / "segmenter.keras")
-    capfd.readouterr()
-    logged("segmenter", checkpoint)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_the_logged_segmenter_answers_with_the_mask_and_its_areas(logged, tmp_path: Path) -> None:
-    model = mlflow.pyfunc.load_model(str(logged("segmenter", write_segmenter(tmp_path / "segmenter.keras"))))
+def test_the_logged_segmenter_answers_with_the_mask_and_its_areas(logged: dict[str, Path]) -> None:
+    model = mlflow.pyfunc.load_model(str(logged["segmenter"]))
     foreground, background, contour = RED
     red = np.repeat([[foreground, contour], [contour, background]], 3, axis=1)  # resized to 2 x 2, nothing is mixed
     picture = encode(Image.fromarray(np.stack([red, 0 * red, 0 * red], -1).astype(np.uint8)))
@@ -95,24 +89,19 @@ def test_the_logged_segmenter_answers_with_the_mask_and_its_areas(logged, tmp_pa
     assert answer.loc[0, [*AREAS]].tolist() == [0.25, 0.25, 0.5]
 
 
-def test_the_logged_classifier_answers_with_a_label_and_its_probability(logged, tmp_path: Path) -> None:
-    model = mlflow.pyfunc.load_model(str(logged("classifier", write_classifier(tmp_path / "classifier.keras"))))
+def test_the_logged_classifier_answers_with_a_label_and_its_probability_or_one_line(logged: dict[str, Path]) -> None:
+    model = mlflow.pyfunc.load_model(str(logged["classifier"]))
     pictures = [encode(Image.new("RGB", (9, 5), (red, 0, 0))) for red in (64, 128, 192)]
     answer = model.predict(pd.DataFrame({"picture": pictures}))
     assert list(answer.columns) == model.metadata.signature.outputs.input_names() == ["label", "probability"]
     assert answer.to_numpy().tolist() == [["cat", 0.75], ["dog", 0.5], ["dog", 0.75]]
-
-
-def test_what_is_no_picture_is_one_line_that_names_the_row(logged, tmp_path: Path) -> None:
-    model = mlflow.pyfunc.load_model(str(logged("classifier", write_classifier(tmp_path / "classifier.keras"))))
-    picture = encode(Image.new("RGB", (9, 5)))
     for cell, says in ((None, "None is no picture; allowed: "), ("pet.jpg", "not a readable picture: ")):
         with pytest.raises(MlflowException, match=f"^row 1: {says}"):
-            model.predict(pd.DataFrame({"picture": [picture, cell]}))
+            model.predict(pd.DataFrame({"picture": [pictures[0], cell]}))
 
 
-def test_a_checkpoint_that_wants_to_run_code_of_its_own_is_not_loaded(logged, tmp_path: Path) -> None:
-    model = logged("classifier", write_classifier(tmp_path / "classifier.keras"))
+def test_a_checkpoint_that_wants_to_run_code_of_its_own_is_not_loaded(logged: dict[str, Path], tmp_path: Path) -> None:
+    model = shutil.copytree(logged["classifier"], tmp_path / "model")
     (model / "data/classifier.keras").unlink()
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Lambda(lambda x: x)]).save(model / "data/classifier.keras")
     with pytest.raises(InputError, match="not a Keras checkpoint"):

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.tracking.store import connect
 from tests.helpers.project import REPOSITORY, environment
-from tests.helpers.training import epochs_trained, only_run, record_one
+from tests.helpers.training import only_run, record_one
 
 
 def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,17 +46,6 @@ def test_a_repository_s_path_may_hold_blanks_quotes_and_letters_of_any_kind(
     assert set(prepared.iterdir()) == before
     (model,) = run.outputs.model_outputs
     assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
-
-
-@pytest.mark.parametrize("name", ["50%25", "why?"])
-def test_a_path_that_mlflow_takes_for_another_is_one_line(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    (prepared / name).mkdir()
-    monkeypatch.chdir(name)
-    with pytest.raises(InputError, match="MLflow cannot have a store in a path with % or"):
-        connect("classifier")
-    assert not list((prepared / name).iterdir())
 
 
 @pytest.mark.slow
@@ -111,36 +100,18 @@ def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(stor
 @pytest.mark.parametrize(
     ("uri", "named"),
     [
-        ("http://me:secret@127.0.0.1:9", "http://127.0.0.1:9"),
         ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
         ("sqlite:///text.db", "/text.db cannot be used: "),
         ("nonsense://me:secret@host", "nonsense://host"),
     ],
-    ids=["nobody answers", "nobody answers, odd password", "a file that is no store", "an unknown kind"],
+    ids=["nobody answers", "a file that is no store", "an unknown kind"],
 )
-def test_a_store_that_cannot_be_used_is_one_line_before_any_work(
+def test_a_store_that_cannot_be_used_is_one_line(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=named) as caught:
         connect("classifier")
-    line = str(caught.value)
-    assert named in line
-    assert "\n" not in line
-    assert not any(secret in line for secret in ("me:", "secret", "se@", "cret@"))
-
-
-@pytest.mark.slow
-def test_a_store_that_cannot_be_used_ends_a_training_before_any_work(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    from pipeline.train import train  # TensorFlow takes 5 s, and the other tests here need none
-
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"the MLflow store http://127.0.0.1:9 cannot be used: "):
-        train("classifier")
-    assert epochs_trained(capsys) == []
-    assert not Path("data/models").exists()
+    assert not any(secret in str(caught.value) for secret in ("\n", "me:", "secret", "se@", "cret@"))

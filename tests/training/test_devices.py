@@ -14,7 +14,6 @@ from tests.helpers.project import REPOSITORY, run_in, start_stage, tiny, write_p
 
 PROCESSORS = {
     "flags\t\t: fpu avx512f avx512_bf16 avx512_vbmi": "mixed_bfloat16",
-    "flags\t\t: fpu avx512f amx_bf16": "mixed_bfloat16",
     "flags\t\t: fpu avx2 fma": "float32",
     "Features\t: fp asimd bf16": "float32",  # ARM: nobody has measured it
 }

@@ -31,26 +31,21 @@ def everything(model: keras.Model) -> list[np.ndarray]:
     return [variable.numpy() for variable in model.variables + model.optimizer.variables]
 
 
-def fit(model: keras.Model, state: TrainingState, epochs: int) -> None:
-    """To this epoch, from where the state stands."""
-    options = {"validation_data": (PICTURES, LABELS), "callbacks": [state], "shuffle": False, "verbose": 0}
-    model.fit(PICTURES, LABELS, initial_epoch=len(state.history), epochs=epochs, **options)
-
-
 def trained(path: Path, epochs: int, of: int) -> tuple[keras.Model, TrainingState]:
     """A training of `of` epochs, some of them done, perhaps by an earlier one."""
     model, state = compiled_model(), TrainingState(path, of)
     state.restore(model)
-    fit(model, state, epochs)
+    options = {"validation_data": (PICTURES, LABELS), "callbacks": [state], "shuffle": False, "verbose": 0}
+    model.fit(PICTURES, LABELS, initial_epoch=len(state.history), epochs=epochs, **options)
     return model, state
 
 
 def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does_and_a_finished_one_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    expected, whole = trained(tmp_path / "whole.npz", 4, of=4)
-    _, first = trained(tmp_path / "split.npz", 2, of=4)
-    found, second = trained(tmp_path / "split.npz", 4, of=4)
+    expected, whole = trained(tmp_path / "whole.npz", 2, of=2)
+    _, first = trained(tmp_path / "split.npz", 1, of=2)
+    found, second = trained(tmp_path / "split.npz", 2, of=2)
     assert second.history == whole.history
     assert any("seed_generator" in variable.path for variable in expected.variables)
     for ours, theirs in zip([*everything(found), *second.best], [*everything(expected), *whole.best], strict=True):
@@ -59,7 +54,7 @@ def test_a_training_that_goes_on_ends_where_an_uninterrupted_one_does_and_a_fini
     assert sorted(file.name for file in tmp_path.iterdir()) == ["split.npz", "whole.npz"]
 
     assert capsys.readouterr().out == ""
-    _, third = trained(tmp_path / "split.npz", 4, of=4)
+    _, third = trained(tmp_path / "split.npz", 2, of=2)
     says = "this training is finished, the outputs come from it; to train anew, delete that file"
     assert capsys.readouterr().out == f"{tmp_path / 'split.npz'}: {says}\n"
     assert third.seconds == second.seconds, "without what passed between them"
@@ -115,14 +110,10 @@ def test_a_damaged_state_is_one_printed_line_and_changes_nothing(
     assert not Path("mark").exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("loss", float("nan")), ("val_loss", float("inf"))])
-def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_epoch(
-    tmp_path: Path, name: str, value: float
-) -> None:
+def test_a_loss_that_is_not_finite_stops_the_training_and_names_the_epoch(tmp_path: Path) -> None:
     state = TrainingState(tmp_path / "state.npz", epochs=2)
-    logs = {"loss": 1.0, "accuracy": 0.5, "val_loss": 1.0, "val_accuracy": 0.5} | {name: value}
-    with pytest.raises(InputError, match=rf"epoch 4: {name} is {value}; a lower learning_rate"):
-        state.on_epoch_end(3, logs)
+    with pytest.raises(InputError, match=r"epoch 4: val_loss is inf; a lower learning_rate"):
+        state.on_epoch_end(3, {"loss": 1.0, "accuracy": 0.5, "val_loss": float("inf"), "val_accuracy": 0.5})
     assert not state.path.exists()
 
 

@@ -116,7 +116,7 @@ def test_an_interrupted_training_trains_each_epoch_once_and_gives_the_bytes_of_a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
 def test_a_killed_training_goes_on_to_the_bytes_of_an_uninterrupted_one(
     prepared: Path, capsys: pytest.CaptureFixture, kill: signal.Signals
 ) -> None:

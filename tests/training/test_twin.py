@@ -15,7 +15,12 @@ from keras import KerasTensor, layers
 
 from pipeline.training.twin import FusedBatchNormalization, TurnedConvolution, check_twin, training_twin
 
-COMMITTED = {"segmenter.encoder_decoder": 16, "classifier.mini_xception": 32, "classifier.residual": 32}  # pixels
+# Pixels, normalizations that are fused, transposed convolutions that are turned.
+COMMITTED = {
+    "segmenter.encoder_decoder": (16, 0, 3),
+    "classifier.mini_xception": (32, 10, 0),
+    "classifier.residual": (32, 0, 0),
+}
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Do not use the `random` module"),  # Keras does; Hypothesis seeds it
     pytest.mark.filterwarnings("ignore:You are using a softmax over axis -1 of a tensor of shape"),
@@ -71,10 +76,6 @@ def assert_twin_is_the_model(model: keras.Model, part: float = 1e-3) -> None:
     """
     twin, loss, _ = training_twin(model, "float32")
     assert [weight.path for weight in twin.weights] == [weight.path for weight in model.weights]
-    outputs = twin(pictures(model), training=False)
-    if loss.get_config()["from_logits"]:
-        outputs = (keras.ops.sigmoid if outputs.shape[-1] == 1 else keras.ops.softmax)(outputs)
-    np.testing.assert_allclose(outputs, model(pictures(model), training=False), rtol=0, atol=1e-5)
     check_twin(model, pictures(model))
     if not any(isinstance(layer, RANDOM) and getattr(layer, "rate", 1) for layer in model.layers):
         plain = type(loss)(from_logits=False)
@@ -84,24 +85,16 @@ def assert_twin_is_the_model(model: keras.Model, part: float = 1e-3) -> None:
 
 
 @pytest.mark.parametrize("name", COMMITTED)
-def test_the_twin_of_a_committed_architecture_trains_it_and_nothing_else(name: str) -> None:
+def test_the_twin_of_a_committed_architecture_is_the_model_by_faster_layers(name: str) -> None:
+    size, fused, turned = COMMITTED[name]
     keras.utils.set_random_seed(0)
-    model = unlike_initial(import_module(f"pipeline.models.{name}").build(COMMITTED[name]))
+    model = unlike_initial(import_module(f"pipeline.models.{name}").build(size))
     for layer in model.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate = 0
     assert_twin_is_the_model(model, part=0.03)  # of half a million relus, rounding turns one or two on or off
-
-
-def test_the_committed_architectures_are_computed_by_the_faster_layers() -> None:
-    kinds = {}
-    for name, size in COMMITTED.items():
-        twin, *_ = training_twin(import_module(f"pipeline.models.{name}").build(size), "float32")
-        kinds[name] = [type(layer) for layer in twin.layers]
-    assert kinds["classifier.mini_xception"].count(FusedBatchNormalization) == 10
-    assert layers.BatchNormalization not in kinds["classifier.mini_xception"]
-    assert kinds["segmenter.encoder_decoder"].count(TurnedConvolution) == 3
-    assert kinds["segmenter.encoder_decoder"].count(layers.Conv2DTranspose) == 3
+    kinds = [type(layer) for layer in training_twin(model, "float32")[0].layers]
+    assert (kinds.count(FusedBatchNormalization), kinds.count(TurnedConvolution)) == (fused, turned)
 
 
 def shared(x: KerasTensor) -> KerasTensor:
@@ -119,6 +112,7 @@ def nested(x: KerasTensor) -> KerasTensor:
 ODD = {
     "normalization without scale": layers.BatchNormalization(scale=False),
     "normalization over rows": layers.BatchNormalization(axis=1),
+    "normalization with less than the fused op's epsilon": layers.BatchNormalization(epsilon=1e-7),
     "frozen normalization": layers.BatchNormalization(trainable=False),
     "transposed convolution without bias": layers.Conv2DTranspose(4, 3, padding="same", use_bias=False),
     "dilated transposed convolution": layers.Conv2DTranspose(4, 3, padding="same", dilation_rate=2),
@@ -157,11 +151,11 @@ def test_a_twin_ends_in_logits_where_the_loss_takes_them_else_in_probabilities(e
     last, from_logits = ENDS[end]
     model = of_stack(layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), *last())
     assert_twin_is_the_model(model)
-    twin, loss, accuracy = training_twin(model, "float32")
+    _, loss, accuracy = training_twin(model, "float32")
     assert loss.get_config()["from_logits"] is from_logits
-    probabilities = np.asarray(model(pictures(model)))
-    answers = probabilities > 0.5 if probabilities.shape[-1] == 1 else probabilities.argmax(-1)
-    assert float(accuracy(answers, twin(pictures(model)))) == 1
+    if model.output_shape[-1] == 1:
+        edge = 0 if from_logits else 0.5
+        assert float(accuracy([[0], [1]], np.array([[edge - 0.1], [edge + 0.1]]))) == 1
 
 
 @pytest.mark.parametrize("chance", [layers.RandomFlip("vertical"), layers.RandomRotation(0.3), layers.Dropout(0.4)])
@@ -183,16 +177,6 @@ def test_in_16_bits_weights_outputs_and_what_prepares_the_pictures_stay_float32(
     close = twin(pictures(model), training=False)
     assert close.dtype == "float32"
     assert 0 < np.abs(close - exact).max() < 0.1 * np.abs(exact).max()
-
-
-def test_a_twin_leaves_its_model_as_it_was() -> None:
-    model = with_end(layers.Conv2D(4, 3), ODD["an operation that is no layer"], layers.BatchNormalization())
-    before = model.get_config(), model.get_weights()
-    twin, loss, _ = training_twin(model, "float32")
-    gradients(twin, loss)
-    check_twin(model, pictures(model))
-    assert model.get_config() == before[0]
-    assert_close(model.get_weights(), before[1], part=0)
 
 
 def test_the_moving_variance_of_a_single_value_is_zero_as_keras_has_it() -> None:
@@ -264,19 +248,8 @@ def architectures(draw: st.DrawFn) -> keras.Model:
     return unlike_initial(keras.Model(inputs, x))
 
 
-def assert_drawn_twin_is_the_model(model: keras.Model) -> None:
-    note("\n".join(f"{type(layer).__name__} {layer.get_config()}" for layer in model.layers))
-    assert_twin_is_the_model(model)
-
-
-@settings(max_examples=15, deadline=None, derandomize=True, database=None)
+@settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(architectures())
 def test_the_twin_of_an_architecture_nobody_has_written_computes_the_same(model: keras.Model) -> None:
-    assert_drawn_twin_is_the_model(model)
-
-
-@pytest.mark.slow
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
-@given(architectures())
-def test_the_twins_of_a_hundred_such_architectures_compute_the_same(model: keras.Model) -> None:
-    assert_drawn_twin_is_the_model(model)
+    note("\n".join(f"{type(layer).__name__} {layer.get_config()}" for layer in model.layers))
+    assert_twin_is_the_model(model)
