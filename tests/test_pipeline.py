@@ -89,16 +89,6 @@ def test_a_changed_training_parameter_reruns_what_depends_on_it_and_back_nothing
     assert models(finished_runs(clone)) == [bold]
 
 
-def test_a_wrong_parameter_stops_the_pipeline_and_loses_nothing(clone: Path) -> None:
-    before = (clone / "dvc.lock").read_text()
-    set_param(clone, "plot", "overfit_after", 0)
-    done = run_in(clone, "dvc", "repro", check=False)
-    assert done.returncode != 0
-    assert "plot: params.yaml: plot.overfit_after: 0: should be greater than or equal to 1" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert (clone / "dvc.lock").read_text() == before
-
-
 @pytest.mark.slow
 def test_an_input_that_is_edited_while_a_stage_runs_never_passes_for_what_made_the_outputs(clone: Path) -> None:
     set_param(clone, "train_classifier", "epochs", 30)

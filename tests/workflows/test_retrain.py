@@ -74,6 +74,7 @@ def test_a_change_that_hurts_is_reported_and_shared_and_fails(project: Project, 
     assert "**Worse**: " in hurts.report
     assert hurts.rows("Parameters") == {"train_classifier.learning_rate": ["0.001", "1.0"]}
     assert hurts.rows("Stages")["train_segmenter"][0] == "unchanged"
+    assert "Both sides ran with `download.dataset=embedded plot.overfit_after=2`.\n" in hurts.report
     lock = yaml.safe_load((hurts.folder / "retrained/dvc.lock").read_text())
     assert {out["md5"][2:] for out in lock["stages"]["train_classifier"]["outs"]} <= project.shared()
     assert hurts.unshared == set(), "the remote and the server have all"
