@@ -50,15 +50,19 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypat
     assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
 
 
-def test_a_relative_address_starts_at_the_repository_s_root(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (prepared / "temporary").mkdir()
-    monkeypatch.setenv("DVC_ROOT", str(prepared))
+def test_a_relative_address_starts_at_the_repository_s_root_whose_path_may_hold_all_kinds_of_letters(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = prepared / "a & b=c #1 'e' ü"
+    shutil.copytree("data", root / "temporary/data")
+    monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
-    shutil.copytree("data", "temporary/data")
-    monkeypatch.chdir("temporary")
-    record_one("classifier", 0.5)
+    monkeypatch.chdir(root / "temporary")
+    (model,) = record_one("classifier", 0.5).outputs.model_outputs
+    assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
     assert {path.name for path in Path().iterdir()} == {"data"}
-    with sqlite3.connect(prepared / "mine.db") as database:
+    assert {path.name for path in root.iterdir()} >= {"mine.db", "mlartifacts"}
+    with sqlite3.connect(root / "mine.db") as database:
         assert database.execute("SELECT name, version FROM model_versions").fetchall() == [("pets-classifier", 1)]
 
 
