@@ -93,6 +93,7 @@ def test_a_store_on_a_full_disk_ends_no_training_and_sync_completes_the_run(
         shutil.copy("mlflow.db", place)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}/mlflow.db")
         train("classifier")
+        evaluate("classifier")
         said = capfd.readouterr().err
         assert f"warning: the MLflow store sqlite:///{place}/mlflow.db cannot be used: " in said
         assert "`python -m pipeline.tracking sync` writes what is missing, later" in said

@@ -1,10 +1,8 @@
-"""What a person reads of a run and of a version, in Markdown, written from the metrics. Nothing here asks the store."""
+"""The model card, in Markdown, which a run and its version show. Nothing here asks the store."""
 
 from mlflow.entities import Run
 
 from pipeline.tasks import TASKS
-from pipeline.tracking.results import paths
-from pipeline.tracking.views import run_links
 
 CARD = "# pets-"  # with which a model card begins
 LIMITS = (
@@ -18,38 +16,23 @@ SOURCES = {
 }
 
 
-def run_description(task: str, run: Run, scores: dict[str, float]) -> str:
-    """Return the description of an evaluated run: where its curves and its checkpoint are, its test metrics."""
-    return "\n\n".join(
-        [
-            run_links(run.info.experiment_id, run.info.run_id),
-            _training(run),
-            f"DVC has the checkpoint as `{paths(task)['model_md5']}`, md5 `{run.data.tags['model_md5']}`.",
-            _table(scores),
-        ]
-    )
-
-
 def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
     """Return the model card of an evaluated run's checkpoint: use, data, metrics, limits."""
-    params = run.data.params
-    data = f"{SOURCES[params.get('dataset', 'official')]}; prepared under md5 `{run.data.tags['data_md5']}`"
+    params, tags, best = run.data.params, run.data.tags, run.data.metrics
+    data = SOURCES[params.get("dataset", "official")]
+    epoch = f"epoch {best['best_epoch']:.0f} of {params['epochs']}, the best by validation loss"
     return "\n\n".join(
         [
             f"{CARD}{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
             TASKS[task].description,
             f"**Data**: {data}. Validation chose the epoch; the test split was used once.",
-            f"**Training**: {_training(run)} The run `{run.info.run_id}` has every parameter.",
+            f"**Training**: {epoch} ({best['best_val_loss']:.4f}). The run `{run.info.run_id}` has every parameter.",
+            f"**In DVC**: the checkpoint has the md5 `{tags['model_md5']}`, the prepared data `{tags['data_md5']}`.",
             "**Test split**:",
             _table(scores),
             f"**Limits**: {LIMITS}",
         ]
     )
-
-
-def _training(run: Run) -> str:
-    best, epochs = run.data.metrics, run.data.params["epochs"]
-    return f"Best of {epochs} epochs by validation loss: {best['best_epoch']:.0f} ({best['best_val_loss']:.4f})."
 
 
 def _table(scores: dict[str, float]) -> str:

@@ -12,14 +12,14 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
-from pipeline.tracking.card import run_description
+from pipeline.tracking.card import model_card
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LIVE, clear_live_runs, epoch_metrics, place_of, run_params, warn
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
 from pipeline.tracking.store import StoreError, connect, delete_run, model_of, search, store_faults, store_lock
-from pipeline.tracking.views import LINKS, experiment_links, experiment_tags
+from pipeline.tracking.views import LINKS, experiment_links, experiment_tags, run_links
 
 NOTE = "mlflow.note.content"
 DATA_CONTEXT = "mlflow.data.context"
@@ -142,7 +142,8 @@ def _write_evaluation(run: Run, result: Result, scores: dict[str, float], folder
     client.log_batch(run_id, metrics=[Metric(name, value, now, 0, model_id) for name, value in values.items()])
     client.log_artifacts(run_id, str(folder / PLOTS / task), "evaluation")
     if run.data.tags.get(NOTE, LINKS).startswith(LINKS):  # else a person has written another
-        client.set_tag(run_id, NOTE, run_description(task, run, scores))
+        links = run_links(run.info.experiment_id, run_id)
+        client.set_tag(run_id, NOTE, f"{links}\n\n{model_card(task, run, scores)}")
     for name, value in result.evaluation.items():  # these say that all is there
         client.set_tag(run_id, name, value)
 

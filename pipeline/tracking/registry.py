@@ -9,7 +9,6 @@ import mlflow
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 
-from pipeline.errors import InputError
 from pipeline.tasks import TASKS
 from pipeline.tracking.card import CARD, model_card
 from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults
@@ -89,14 +88,18 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
     """
     with store_faults():
         connect(task)
-        version = _version_with(task, model_md5)
-        if version is None:
-            raise StoreError(f"pets-{task} lacks this checkpoint; `python -m pipeline.tracking sync` writes it")
+        version = _known_version(task, model_md5)
         run = mlflow.get_run(version.run_id)
-        verdict = (
-            f"if promoted: {judge(version, champion_of(task))}" if _waits(run) else run.data.tags.get(CHAMPION, "")
-        )
+        waits = _waits(run)
+        verdict = f"if promoted: {judge(version, champion_of(task))}" if waits else run.data.tags.get(CHAMPION, "")
     return str(version.version), version.run_id, verdict  # version: a number in a store without a server
+
+
+def _known_version(task: str, model_md5: str) -> ModelVersion:
+    if version := _version_with(task, model_md5):
+        return version
+    remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
+    raise StoreError(f"pets-{task}: no version has the checkpoint {model_md5}; {remedy}")
 
 
 def _version_with(task: str, model_md5: str) -> ModelVersion | None:
@@ -136,13 +139,10 @@ def _waits(run: Run) -> bool:
 def promote(task: str, model_md5: str) -> str:
     """Make a checkpoint from CI a candidate for champion. Returns the verdict on it.
 
-    Validation losses on other data do not compare: there the one who promotes has chosen. Raises InputError for a
+    Validation losses on other data do not compare: there the one who promotes has chosen. Raises StoreError for a
     checkpoint without a version.
     """
-    client, version = mlflow.MlflowClient(), _version_with(task, model_md5)
-    if version is None:
-        remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
-        raise InputError(f"pets-{task}: no version has the checkpoint {model_md5}; {remedy}")
+    client, version = mlflow.MlflowClient(), _known_version(task, model_md5)
     client.set_tag(version.run_id, PROMOTED, "yes")
     if _is_of_other_data(version, champion_of(task)):
         client.set_registered_model_alias(version.name, CHAMPION, version.version)

@@ -48,19 +48,15 @@ class Result:
 
 def decided(task: str, params: Params, image_size: int) -> dict[str, Any]:
     """Return what MLflow shows as the parameters of a training: its section, the pictures' size and origin."""
-    return getattr(params, f"train_{task}").model_dump() | _of_pictures(image_size, params.download.dataset)
-
-
-def _of_pictures(image_size: int, dataset: str) -> dict[str, Any]:
-    return {"image_size": image_size, "dataset": dataset}
+    pictures = {"image_size": image_size, "dataset": params.download.dataset}
+    return getattr(params, f"train_{task}").model_dump() | pictures
 
 
 def result_in_files(task: str, params: dict[str, Any], evaluated: bool) -> Result:
     """Return what lies in the working directory. evaluated: metrics and plots are of this checkpoint."""
     md5s = {name: content_md5(path) for name, path in paths(task).items() if name in TRAINING or evaluated}
-    return Result(
-        task, params, *({name: md5s[name] for name in part if name in md5s} for part in (TRAINING, EVALUATION))
-    )
+    training, evaluation = ({name: md5s[name] for name in part if name in md5s} for part in (TRAINING, EVALUATION))
+    return Result(task, params, training, evaluation)
 
 
 def result_in_lock(task: str, stages: dict[str, Any]) -> Result | None:
@@ -69,10 +65,12 @@ def result_in_lock(task: str, stages: dict[str, Any]) -> Result | None:
         trained, prepared = stages[f"train_{task}"], stages[f"preprocess_{task}"]
         training = _md5s(task, TRAINING, trained)
         if training["data_md5"] in (out["md5"] for out in prepared["outs"]):
-            params = trained["params"]["params.yaml"][f"train_{task}"]
+            params = dict(trained["params"]["params.yaml"][f"train_{task}"])
             size = prepared["params"]["params.yaml"][f"preprocess.{task}_size"]
             dataset = stages["download"]["params"]["params.yaml"]["download"]["dataset"]
-            return Result(task, params | _of_pictures(size, dataset), training, _evaluation(task, stages, training))
+            return Result(
+                task, params | {"image_size": size, "dataset": dataset}, training, _evaluation(task, stages, training)
+            )
     return None
 
 

@@ -15,11 +15,7 @@ from pipeline.tracking.live import clear_live_runs
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import mend
 from pipeline.tracking.results import Result, paths, result_in_lock
-from pipeline.tracking.store import StoreError, store_faults, store_lock
-
-
-class Unavailable(InputError):
-    """Outputs that dvc.lock names cannot be had, in one line."""
+from pipeline.tracking.store import store_faults, store_lock
 
 
 def sync(wanted: list[str]) -> None:
@@ -52,20 +48,19 @@ def _is_stored(revision: Revision, result: Result) -> bool:
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         try:
-            export(revision, outputs, folder)
+            _export(revision, outputs, folder)
             record(result, Origin.restored(revision, result.task), folder)
-        except (Unavailable, StoreError) as error:
+        except InputError as error:
             print(f"{revision.name}: {result.task}: {error}", file=sys.stderr)
             return False
     print(f"{revision.name}: {result.task}: written")
     return True
 
 
-def export(revision: Revision, md5s: dict[Path, str], folder: Path) -> None:
+def _export(revision: Revision, md5s: dict[Path, str], folder: Path) -> None:
     """Copy outputs of a revision from DVC's cache or remote to a folder laid out like the repository.
 
-    md5s: those that dvc.lock names. Raises Unavailable for an output that is not to be had, or is not what dvc.lock
-    names.
+    md5s: those that dvc.lock names. Raises InputError for an output that is not to be had, or has another md5.
     """
     source = DVCFileSystem(rev=revision.commit or None)
     for path, md5 in md5s.items():
@@ -73,6 +68,6 @@ def export(revision: Revision, md5s: dict[Path, str], folder: Path) -> None:
         try:
             source.get(str(path), str(folder / path), recursive=True)
         except Exception as error:  # DvcException, DataIndexDirError, OSError and others, by what is missing
-            raise Unavailable(f"{path} is neither in DVC's cache nor in a remote: {one_line(error)}") from None
+            raise InputError(f"{path} is neither in DVC's cache nor in a remote: {one_line(error)}") from None
         if content_md5(folder / path) != md5:
-            raise Unavailable(f"{path} is not what dvc.lock names; `dvc checkout` or `dvc repro` mends that")
+            raise InputError(f"{path} is not what dvc.lock names; `dvc checkout` or `dvc repro` mends that")

@@ -138,15 +138,6 @@ def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated(prepared: Path
         assert logged(restored, name) == logged(trained, name)
 
 
-def test_evaluation_finds_the_run_of_its_checkpoint_and_history_among_others(prepared: Path) -> None:
-    first, second = train_and_record(0.5), train_and_record(0.75)
-    assert first.data.tags["model_md5"] == second.data.tags["model_md5"]
-    write_outputs("classifier", 0.5)
-    record_evaluation("classifier", params_here())
-    evaluated = [run.info.run_id for run in runs("classifier") if "test_accuracy" in run.data.metrics]
-    assert evaluated == [first.info.run_id]
-
-
 def test_parameters_that_were_edited_after_the_training_do_not_get_into_its_run(prepared: Path) -> None:
     mlflow.delete_run(train_and_record().info.run_id)
     write_params(prepared, **tiny(train_classifier={"seed": 77}))

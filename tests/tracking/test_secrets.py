@@ -87,28 +87,18 @@ def test_what_an_mlflow_server_is_entered_with_is_written_nowhere(
 
 
 @pytest.mark.parametrize(
-    ("uri", "variables"),
-    [
-        (f"http://me:{SECRET}@ADDRESS", {}),
-        ("http://ADDRESS", {"MLFLOW_TRACKING_TOKEN": SECRET}),
-        (f"mssql://me:{SECRET}@127.0.0.1:9/db", {}),
-    ],
+    "uri",
+    [f"http://me:{SECRET}@ADDRESS", f"http://me:se@{SECRET}@127.0.0.1:9", f"mssql://{SECRET}@h/db", f"a://{SECRET}@h"],
 )
 def test_a_store_that_refuses_is_one_line_without_what_it_was_entered_with(
-    prepared: Path,
-    refusing: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture,
-    uri: str,
-    variables: dict[str, str],
+    prepared: Path, refusing: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.replace("ADDRESS", refusing))
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(StoreError, match=r"the MLflow store .+ cannot be used: ") as caught:
+    with pytest.raises(StoreError, match=r"^the MLflow store .+ cannot be used: .+$") as caught:
         connect("classifier")
-    assert SECRET not in str(caught.value) + "".join(capfd.readouterr())
+    assert not any(secret in str(caught.value) for secret in (SECRET, "me:", "se@"))
+    assert SECRET not in "".join(capfd.readouterr())
     assert holders(prepared) == []
 
 

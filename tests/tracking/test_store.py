@@ -34,20 +34,6 @@ def test_what_outlives_a_temporary_folder_names_the_repository(prepared: Path, m
     assert {path.name for path in copy.iterdir()} == {"data"}
 
 
-def test_a_repository_s_path_may_hold_blanks_quotes_and_letters_of_any_kind(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = prepared / "a & b=c #1 'e' ü"
-    shutil.copytree("data", folder / "data")
-    before = set(prepared.iterdir())
-    monkeypatch.chdir(folder)
-    run = record_one("classifier", 0.5)
-    assert {path.name for path in folder.iterdir()} >= {"data", "mlartifacts", "mlflow.db"}
-    assert set(prepared.iterdir()) == before
-    (model,) = run.outputs.model_outputs
-    assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
-
-
 @pytest.mark.slow
 def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -64,15 +50,19 @@ def test_a_store_whose_making_was_killed_is_made_again(tmp_path: Path, monkeypat
     assert sorted(path.name for path in tmp_path.glob("mlflow.db*")) == ["mlflow.db", "mlflow.db.lock"]
 
 
-def test_a_relative_address_starts_at_the_repository_s_root(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (prepared / "temporary").mkdir()
-    monkeypatch.setenv("DVC_ROOT", str(prepared))
+def test_a_relative_address_starts_at_the_repository_s_root_whose_path_may_hold_all_kinds_of_letters(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = prepared / "a & b=c #1 'e' ü"
+    shutil.copytree("data", root / "temporary/data")
+    monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
-    shutil.copytree("data", "temporary/data")
-    monkeypatch.chdir("temporary")
-    record_one("classifier", 0.5)
+    monkeypatch.chdir(root / "temporary")
+    (model,) = record_one("classifier", 0.5).outputs.model_outputs
+    assert mlflow.artifacts.download_artifacts(f"models:/{model.model_id}")
     assert {path.name for path in Path().iterdir()} == {"data"}
-    with sqlite3.connect(prepared / "mine.db") as database:
+    assert {path.name for path in root.iterdir()} >= {"mine.db", "mlartifacts"}
+    with sqlite3.connect(root / "mine.db") as database:
         assert database.execute("SELECT name, version FROM model_versions").fetchall() == [("pets-classifier", 1)]
 
 
@@ -97,21 +87,7 @@ def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(stor
         connect("classifier")
 
 
-@pytest.mark.parametrize(
-    ("uri", "named"),
-    [
-        ("http://me:se@cret@127.0.0.1:9", "http://127.0.0.1:9"),
-        ("sqlite:///text.db", "/text.db cannot be used: "),
-        ("nonsense://me:secret@host", "nonsense://host"),
-    ],
-    ids=["nobody answers", "a file that is no store", "an unknown kind"],
-)
-def test_a_store_that_cannot_be_used_is_one_line(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, uri: str, named: str
-) -> None:
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    Path("text.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
-    with pytest.raises(InputError, match=named) as caught:
+def test_a_file_that_is_no_store_is_one_line(prepared: Path) -> None:
+    Path("mlflow.db").write_text("This is no database, and long enough for anyone to see that it is none. " * 30)
+    with pytest.raises(InputError, match=f"^the MLflow store sqlite:///{prepared}/mlflow.db cannot be used: .+$"):
         connect("classifier")
-    assert not any(secret in str(caught.value) for secret in ("\n", "me:", "secret", "se@", "cret@"))
