@@ -20,32 +20,36 @@ EVALUATED = "attributes.status = 'FINISHED' and tags.plots_md5 != ''"
 
 
 def register(task: str, run: Run, scores: dict[str, float]) -> None:
-    """Make an evaluated run's checkpoint a version, the same bytes once, and champion where it is better.
+    """Make an evaluated run's checkpoint a version, the same bytes once, and champion where it is better. Idempotent.
 
     scores: the test metrics for the model card. The run's tag `champion` says what was decided, and why.
     """
-    client, md5, card = mlflow.MlflowClient(), run.data.tags["model_md5"], model_card(task, run, scores)
-    if known := _version_with(task, md5):
-        if known.run_id != run.info.run_id:
-            client.set_tag(run.info.run_id, CHAMPION, f"no: the checkpoint is version {known.version} already")
-        elif known.description.startswith(CARD):  # else a person has written another
-            client.update_model_version(known.name, known.version, card)
+    version = _version_with(task, run.data.tags["model_md5"]) or _make_version(task, run)
+    if version.run_id != run.info.run_id:
+        verdict = f"no: the checkpoint is version {version.version} already"
+        mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
         return
-    tags = {"model_md5": md5, "data_md5": run.data.tags["data_md5"]}
-    tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
-    model_id = model_of(run.info.run_id, task)
-    with redirect_stderr(StringIO()):  # it prints two lines
-        version = mlflow.register_model(f"models:/{model_id}", f"pets-{task}", tags=tags)
-    if _version_with(task, md5).version != version.version:  # another machine registered it in the same moment
-        client.delete_model_version(version.name, version.version)
-        return
+    client, name = mlflow.MlflowClient(), version.name
     # By this tag the model's page names its version. A server and its client each add one, and both keep deleted ones.
-    named = [{"name": version.name, "version": str(version.version)}]
-    client.set_logged_model_tags(model_id, {"mlflow.modelVersions": json.dumps(named)})
-    client.update_model_version(version.name, version.version, card)
-    if not client.get_registered_model(version.name).description:
-        client.update_registered_model(version.name, TASKS[task].description)
+    named = [{"name": name, "version": str(version.version)}]
+    client.set_logged_model_tags(model_of(run.info.run_id, task), {"mlflow.modelVersions": json.dumps(named)})
+    if (version.description or CARD).startswith(CARD):  # else a person has written another
+        client.update_model_version(name, version.version, model_card(task, run, scores))
+    if not client.get_registered_model(name).description:
+        client.update_registered_model(name, TASKS[task].description)
     choose_champion(task)
+
+
+def _make_version(task: str, run: Run) -> ModelVersion:
+    """Return the version of a checkpoint that had none; another machine's, if that registered it in this moment."""
+    tags = {name: run.data.tags[name] for name in ("model_md5", "data_md5")}
+    tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
+    with redirect_stderr(StringIO()):  # it prints two lines
+        made = mlflow.register_model(f"models:/{model_of(run.info.run_id, task)}", f"pets-{task}", tags=tags)
+    first = _version_with(task, tags["model_md5"])
+    if first.version != made.version:
+        mlflow.MlflowClient().delete_model_version(made.name, made.version)
+    return first
 
 
 def versions_of(task: str) -> list[ModelVersion]:
@@ -157,7 +161,7 @@ def mend(task: str) -> None:
     for version in versions_of(task):
         if version.run_id not in evaluated or version.tags["model_md5"] in known:
             mlflow.MlflowClient().delete_model_version(version.name, version.version)
-        else:
+        elif version.description:  # else a kill cut its registration off
             known.add(version.tags["model_md5"])
     for run in evaluated.values():
         if run.data.tags["model_md5"] not in known:

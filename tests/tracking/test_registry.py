@@ -11,6 +11,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking import registry
 from pipeline.tracking.registry import WAITS, champion_of, mend, promote, standing, versions_of
 from pipeline.tracking.store import StoreError, connect, search
+from tests.helpers.training import interrupt
 
 
 def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> Run:
@@ -97,6 +98,21 @@ def test_of_two_machines_that_register_a_checkpoint_at_once_one_version_is_left(
         patch.setattr(registry, "_version_with", lambda *asked: next(answers, real(*asked)))
         registry.register("classifier", run, {})
     assert [(int(version.version), version.run_id) for version in versions_of("classifier")] == [(1, run.info.run_id)]
+
+
+@pytest.mark.parametrize("step", ["model_card", "choose_champion"])
+@pytest.mark.parametrize("by", ["evaluate", "sync"])
+def test_a_registration_that_was_cut_off_is_completed_by_the_next(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, step: str, by: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, step, interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            record_one("classifier", 0.5)
+    record_one("classifier", 0.5) if by == "evaluate" else mend("classifier")
+    (version,) = versions_of("classifier")
+    assert version.description.startswith("# pets-classifier")
+    assert champion() == version.run_id
 
 
 def test_sync_keeps_the_first_of_two_equal_versions_that_a_kill_left_and_those_made_by_hand(prepared: Path) -> None:
