@@ -20,7 +20,6 @@ from keras import layers, ops
 
 from pipeline.errors import InputError
 
-FUSED_EPSILON = 1.001e-5  # the fused op computes a smaller one as this; source: fused_batch_norm of TensorFlow
 ENDS_IN_ACTIVATION = (layers.Activation, layers.Conv2D, layers.Conv2DTranspose, layers.Dense, layers.SeparableConv2D)
 TOLERANCE = 0.01  # of an output's spread; TensorFloat-32, in which GPUs compute float32, rounds to 0.001
 
@@ -37,7 +36,6 @@ class FusedBatchNormalization(layers.BatchNormalization):
             and layer.axis in (-1, 3)
             and layer.center
             and layer.scale
-            and layer.epsilon >= FUSED_EPSILON
             and layer.trainable
             and not (layer.synchronized or layer.renorm)
         )
