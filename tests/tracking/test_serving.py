@@ -20,7 +20,6 @@ from tests.helpers.servers import free_port, kill, start
 pytestmark = pytest.mark.slow
 
 NO_PICTURE = "not a readable picture: cannot identify image file; allowed: JPEG, PNG, GIF, BMP"
-JSON = "application/json"
 
 
 def noise(mode: str, width: int, height: int) -> Image.Image:
@@ -91,24 +90,6 @@ def test_what_is_no_picture_is_a_bad_request_that_names_the_row(url: str) -> Non
     answer = ask(url, JPEG, b"a letter about a cat")
     assert answer.status_code == 400
     assert answer.json()["message"].endswith(f"row 1: {NO_PICTURE}")
-
-
-@pytest.mark.parametrize(
-    ("content", "kind", "status", "words"),
-    [
-        (b'{"picture": "aGFsbG8="}', JSON, 400, "'dataframe_records'"),
-        (b'{"dataframe_records": [{"image": "aGFsbG8="}]}', JSON, 400, "missing inputs ['picture']"),
-        (b'{"dataframe_records": [{"picture": null}]}', JSON, 400, "Failed to convert column picture"),
-        (JPEG, JSON, 400, "Ensure that input is a valid JSON"),
-        (JPEG, "image/jpeg", 415, "'application/json'"),
-    ],
-)
-def test_another_request_is_a_4xx_that_says_what_is_expected(
-    url: str, content: bytes, kind: str, status: int, words: str
-) -> None:
-    answer = requests.post(url, data=content, headers={"Content-Type": kind}, timeout=60)
-    assert answer.status_code == status
-    assert words in answer.text
 
 
 @pytest.mark.parametrize(
