@@ -1,1 +1,1 @@
-"""What the README states in figures, measured: `python -m benchmarks.NAME`."""
+"""What the README states in numbers, measured: `python -m benchmarks.NAME`."""

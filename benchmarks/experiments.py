@@ -27,7 +27,7 @@ from benchmarks.measure import REPOSITORY, ratios, spread, table
 from pipeline.paths import RAW
 from pipeline.tasks import TASKS
 
-EPOCH_LINE = re.compile(r" epoch \d+/\d+: .*, ([\d.]+) s\n")
+EPOCH_LINE = re.compile(r" epoch \d+/\d+: .*, ([\d.]+) s so far\n")
 
 
 def change(section: str, **keys: float) -> None:

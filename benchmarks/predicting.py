@@ -23,7 +23,7 @@ from pipeline.evaluation.classifier import dog_probabilities
 from pipeline.evaluation.scoring import BATCH, in_batches
 from pipeline.evaluation.segmenter import predict_masks
 from pipeline.params import load_params
-from pipeline.predict import answers
+from pipeline.predict import answer
 from pipeline.tasks import TASKS
 from pipeline.training.setup import build_model
 
@@ -81,7 +81,7 @@ def program(rounds: int) -> dict[str, str]:
         return compare(
             "the program predict, both models, JPEGs of about 500 x 375",
             count,
-            lambda: list(answers(paths, [None] * count, models)),
+            lambda: [answer(path, None, models) for path in paths],
             lambda: [
                 model.predict(array, BATCH, verbose=0) for model, array in zip(models.values(), arrays, strict=True)
             ],
