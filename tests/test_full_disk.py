@@ -75,14 +75,15 @@ def test_an_evaluation_on_a_full_disk_is_one_line_and_is_repeated_in_full(prepar
     assert outputs(PLOTS, METRICS) == found
 
 
-def test_a_prediction_on_a_full_disk_is_one_line(prepared: Path) -> None:
+def test_a_prediction_on_a_full_disk_is_one_line(prepared: Path, capsys: pytest.CaptureFixture) -> None:
     MODELS.mkdir()
     write_classifier(MODELS / "classifier.keras")
     write_segmenter(MODELS / "segmenter.keras")
     out = prepared / "predicted"
     run_in(prepared, "python", "-c", "from PIL import Image; Image.effect_noise((90, 90), 99).save('pet.png')")
     with small_disk(out, 4):
-        assert line_of(predict, [Path("pet.png")], out) == f"{out}/pet-overlay.png: {FULL}"
+        assert not predict([Path("pet.png")], out)
+    assert capsys.readouterr() == ("", f"predict: {out}/pet-overlay.png: {FULL}\n")
 
 
 def test_a_store_on_a_full_disk_ends_no_training_and_sync_completes_the_run(

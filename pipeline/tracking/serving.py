@@ -22,7 +22,7 @@ from pipeline.tracking.store import MODEL
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
 # What loader.py needs.
 PACKAGES = (
-    "filelock joblib keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic pyyaml simplejpeg "
+    "keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic ruamel.yaml scikit-learn simplejpeg "
     "tensorflow"
 )
 
