@@ -65,7 +65,7 @@ clean: ## Remove caches and the demo's output; keeps unfinished trainings, downl
 # On a machine with an NVIDIA GPU, NVIDIA's libraries are installed too. Without them TensorFlow trains on the CPU and
 # says nothing. pip takes the newest that TensorFlow allows: requirements.txt is the same with and without a GPU.
 .venv/installed: requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; choose one: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; choose one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check $(^:%=--requirement %)
 	@if command -v nvidia-smi >/dev/null; then set -x; \

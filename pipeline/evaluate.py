@@ -3,7 +3,7 @@
     python -m pipeline.evaluate segmenter
     python -m pipeline.evaluate classifier
 
-Reads   data/models/TASK.keras, data/prepared/TASK/
+Reads   data/models/TASK.keras, data/prepared/TASK/; for MLflow data/history/TASK.csv
 Writes  data/metrics/TASK.json   each headline metric with its 95 % bootstrap interval over pictures
         data/plots/TASK/         tables (CSV), confusion matrix, grids of pictures (PNG)
         the same to the run in MLflow that has the checkpoint, and a version of it in the registry
@@ -40,8 +40,12 @@ def evaluate(task: str) -> None:
             measure = import_module(f"pipeline.evaluation.{task}").evaluate
             scores = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
         write_metrics(task, {name: value for name, value in scores.items() if np.isfinite(value)})  # a class may lack
-    forget_finished(task, (HISTORY / f"{task}.csv").read_text())  # DVC has stored what the training made
-    record_evaluation(task, decided(task, params, data.image_size))
+    history = HISTORY / f"{task}.csv"
+    if history.exists():  # `dvc repro --pull --allow-missing` fetches dependencies alone
+        forget_finished(task, history.read_text())  # DVC has stored what the training made
+        record_evaluation(task, decided(task, params, data.image_size))
+    else:
+        print(f"warning: no {history}, so MLflow does not get this evaluation; `dvc pull {history}`, then `make ui`")
 
 
 if __name__ == "__main__":

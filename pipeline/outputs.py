@@ -15,7 +15,8 @@ from pipeline.paths import METRICS
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a draft, of a file or a folder, that takes the place of `path` at the end.
 
-    A draft that is not whole is removed. Raises InputError for a full disk.
+    A draft that is not whole is removed. A kill in the middle leaves the old file or the new one; of a folder it may
+    leave neither. Raises InputError for a full disk.
     """
     draft = path.with_name(f"draft-{path.name}")
     with writing(path):

@@ -83,7 +83,7 @@ def train(task: str) -> None:
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
-    record_training(task, shown, origin, state.seconds, live.place)
+    record_training(task, shown, origin, state.seconds, live.lock.name)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
         [
             f"{CARD}{task}: {params['architecture']}, {params['image_size']} x {params['image_size']}",
             TASKS[task].description,
-            f"**Data**: {data}. Validation chose the epoch; the test split was used once.",
+            f"**Data**: {data}. Validation chose the epoch; the test split chose nothing.",
             f"**Training**: {epoch} ({best['best_val_loss']:.4f}). The run `{run.info.run_id}` has every parameter.",
             f"**In DVC**: the checkpoint has the md5 `{tags['model_md5']}`, the prepared data `{tags['data_md5']}`.",
             "**Test split**:",

@@ -33,7 +33,7 @@ class Origin:
         """Return how a run comes about that is written from a revision's outputs. Its code may have been edited."""
         tags = {"origin": "restored from DVC", "restored_from": revision.name}
         if not is_unedited(revision, f"preprocess_{task}", f"train_{task}"):
-            tags[COMMIT] = f"unknown, code, packages or parameters in {revision.name} are not those dvc.lock names"
+            tags[COMMIT] = f"unknown: {revision.name} has other code, packages or parameters than its dvc.lock names"
         else:
             tags[COMMIT] = revision.commit
         tags["dvc_experiment"] = revision.name if revision.is_experiment else ""

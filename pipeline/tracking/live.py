@@ -25,17 +25,16 @@ class LiveRun:
     """A run with the epochs so far. Left by Ctrl-C or SIGTERM it ends KILLED, by an error FAILED.
 
     lock: the held lock of the training's state. history: the epochs of earlier sessions, whose run this one replaces.
-    place: its tag LIVE.
     Raises StoreError if the store cannot be used at the start, before hours of training.
     """
 
     def __init__(
         self, task: str, params: dict[str, Any], data_md5: str, origin: Origin, lock: FileLock, history: list[dict]
     ):
-        self.place = place_of(Path(lock.lock_file))
-        tags = {"data_md5": data_md5, LIVE: self.place} | origin.tags
+        self.lock = Path(lock.lock_file)
+        tags = {"data_md5": data_md5, LIVE: place_of(self.lock)} | origin.tags
         with store_faults(), store_lock():
-            clear_live_runs(self.place)
+            clear_live_runs(self.lock.name)
             client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
             self.run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
             client.log_batch(self.run_id, params=run_params(params))
@@ -68,8 +67,8 @@ class LiveRun:
                 for row in history[self.logged :]:
                     mlflow.MlflowClient().log_batch(self.run_id, metrics=epoch_metrics(row))
                     self.logged += 1
-        except StoreError as error:
-            print(f"warning: {error}; the training goes on", file=sys.stderr)
+        except Exception as error:  # nobody asks this thread for its result
+            print(f"warning: {error!r}; the training goes on", file=sys.stderr)
 
 
 def place_of(lock: Path) -> str:
@@ -91,14 +90,14 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
 def clear_live_runs(replaced: str = "") -> None:
     """End the live runs of this repository that no process works at. Delete those whose training left no state.
 
-    A state goes once DVC has what the training made; until then an interrupted run shows its epochs. replaced: the tag
-    of runs to delete in any case. The caller holds the store's lock.
+    A state goes once DVC has what the training made; until then an interrupted run shows its epochs. replaced: the name
+    of a lock, whose runs are deleted, those of other machines, too. The caller holds the store's lock.
     """
     for task in TASKS:
         for run in search(task, f"attributes.status != 'FINISHED' and tags.{LIVE} != ''"):
             host, _, path = run.data.tags[LIVE].partition(":")
             lock = Path(path)
-            if run.data.tags[LIVE] == replaced:
+            if lock.name == replaced:
                 delete_run(run)
             elif host == socket.gethostname() and lock.parent == root() / ".training" and not _is_held(lock):
                 if not lock.with_suffix(".npz").exists():

@@ -30,7 +30,7 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
     """Write the run, the evaluation and the version of a result, as far as the store lacks them.
 
     folder: laid out like the repository, with the result's outputs. seconds: what the training took, 0 if unknown.
-    replaced: the tag of its live run, which goes.
+    replaced: the name of the lock of its live run, which goes.
     Raises StoreError if the store cannot be used, OSError for an output that is missing.
     """
     # These are read before the store is asked: a fault here is no fault of the store's.

@@ -166,7 +166,8 @@ def mend(task: str) -> None:
     for run in evaluated.values():
         if run.data.tags["model_md5"] not in known:
             try:
-                register(task, run, {name.removeprefix("test_"): value for name, value in run.data.metrics.items()})
+                measured = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
+                register(task, run, {name.removeprefix("test_"): value for name, value in measured.items()})
                 known.add(run.data.tags["model_md5"])
             except StoreError as error:  # a person deleted the model
                 print(error, file=sys.stderr)

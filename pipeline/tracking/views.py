@@ -41,13 +41,12 @@ def experiment_tags(task: str) -> dict[str, str]:
 
 
 def _columns(task: str) -> list[str]:
-    names = (f"test_{metric.name}" for metric in TASKS[task].metrics[:2])
-    first, second = ([name, f"{name}_low", f"{name}_high"] for name in names)
+    tested = [f"test_{metric.name}{end}" for metric in TASKS[task].metrics[:2] for end in ("", "_low", "_high")]
     shown = [
-        ("metrics", first),
+        ("metrics", tested[:3]),
         ("params", PARAMS),
         ("tags", TAGS),
-        ("metrics", [*second, "best_val_loss", "best_epoch"]),
+        ("metrics", [*tested[3:], "best_val_loss", "best_epoch"]),
     ]
     return [*(f"{kind}.`{name}`" for kind, names in shown for name in names), "attributes.`Models`"]
 

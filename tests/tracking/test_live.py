@@ -116,7 +116,7 @@ def test_the_real_run_replaces_the_live_one_and_no_other(store: Path) -> None:
     with lock_of("a") as lock, start(lock) as live:
         pass
     leave_state(lock)
-    record(result_here("classifier"), Origin({}), replaced=live.place)
+    record(result_here("classifier"), Origin({}), replaced=live.lock.name)
     found = states()
     assert found.pop(other.run_id) == "KILLED"
     assert list(found.values()) == ["FINISHED"]

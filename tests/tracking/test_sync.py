@@ -158,5 +158,5 @@ def test_a_restored_run_names_no_commit_if_the_code_is_not_the_one_which_trained
     with Path("pipeline/train.py").open("a") as file:
         file.write("# edited\n")
     sync([])
-    unknown = "unknown, code, packages or parameters in work tree are not those dvc.lock names"
+    unknown = "unknown: work tree has other code, packages or parameters than its dvc.lock names"
     assert {run.data.tags[COMMIT] for run in stored()} == {unknown}
