@@ -15,11 +15,13 @@ import numpy as np
 import tensorflow as tf
 
 from pipeline.data.dataset import load_dataset
+from pipeline.errors import InputError
 from pipeline.inputs import unchanged
 from pipeline.outputs import replacing, write_metrics
 from pipeline.params import load_params
 from pipeline.paths import HISTORY, MODELS, PLOTS
 from pipeline.stage import run, task_argument
+from pipeline.tasks import TASKS
 from pipeline.tracking.record import record_evaluation
 from pipeline.tracking.results import decided
 from pipeline.training.checkpoint import load_checkpoint
@@ -35,6 +37,9 @@ def evaluate(task: str) -> None:
         params = load_params()
         tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
         data, model = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras")
+        if model.output_shape[-1] != TASKS[task].outputs:
+            found = f"{MODELS / task}.keras: gives {model.output_shape}"
+            raise InputError(f"{found}; allowed: {TASKS[task].outputs} in the last axis (pipeline/tasks.py)")
         with replacing(PLOTS / task) as folder:
             folder.mkdir()
             measure = import_module(f"pipeline.evaluation.{task}").evaluate

@@ -29,6 +29,11 @@ class Task:
     column: str | None
     metrics: tuple[Metric, ...]
 
+    @property
+    def outputs(self) -> int:
+        """How many numbers a model gives for each target: of two labels the probability of the second, else of each."""
+        return 1 if self.column and len(self.labels) == 2 else len(self.labels)
+
 
 TASKS = {
     "segmenter": Task(

@@ -30,7 +30,7 @@ from pipeline.tracking.results import decided
 from pipeline.training.batches import ordered_batches, steps_per_epoch, training_batches
 from pipeline.training.checkpoint import history_csv, save_checkpoint
 from pipeline.training.devices import device
-from pipeline.training.housekeeping import forget_oldest
+from pipeline.training.housekeeping import forget_old
 from pipeline.training.setup import new_models
 from pipeline.training.state import TrainingState, state_path
 
@@ -74,7 +74,6 @@ def train(task: str) -> None:
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
-        forget_oldest(task)
         lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
         with lock:  # two experiments in folders of their own may be the same training
             state.restore(twin)
@@ -83,6 +82,7 @@ def train(task: str) -> None:
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
             with replacing(HISTORY / f"{task}.csv") as draft:
                 draft.write_text(history_csv(state.history))
+    forget_old(task)
     record_training(task, shown, origin, state.seconds, live.lock.name)
 
 

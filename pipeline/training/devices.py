@@ -1,5 +1,6 @@
 """Choose what a training computes on, and in which numbers."""
 
+import platform
 import re
 from pathlib import Path
 
@@ -28,8 +29,14 @@ def keras_policy(precision: str) -> str:
     if _gpus():
         oldest = min(_details(gpu).get("compute_capability", (0, 0)) for gpu in _gpus())
         return "mixed_bfloat16" if oldest >= (8, 0) else "mixed_float16" if oldest >= (7, 0) else "float32"
-    has_bfloat16 = CPUINFO.exists() and re.search(r"\b(avx512_bf16|amx_bf16)\b", CPUINFO.read_text())
-    return "mixed_bfloat16" if has_bfloat16 else "float32"
+    return "mixed_bfloat16" if re.search(r"\b(avx512_bf16|amx_bf16)\b", processor()) else "float32"
+
+
+def processor() -> str:
+    """Return the processor's model and instructions: another one rounds differently."""
+    if not CPUINFO.exists():
+        return platform.processor()
+    return " ".join(re.findall(r"^(?:model name|flags)\s*:.*", CPUINFO.read_text(), re.MULTILINE)[:2])
 
 
 def strategy(replicas: int) -> tf.distribute.Strategy:

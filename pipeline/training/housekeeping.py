@@ -5,6 +5,7 @@ costs no epoch.
 """
 
 import json
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from pipeline.paths import root
 from pipeline.training.checkpoint import history_csv
 
-STATES_KEPT = 10  # of each task; one of the chapter's segmenter takes 35 MB
+KEPT = 30 * 24 * 3600  # seconds since the last epoch; one state of the chapter's segmenter takes 35 MB
 
 
 def states_folder() -> Path:
@@ -28,12 +29,12 @@ def forget_finished(task: str, history: str) -> None:
             _forget(path)
 
 
-def forget_oldest(task: str) -> None:
-    """Delete all states of a task, and drafts of them that a kill left, but the newest 10."""
-    with suppress(FileNotFoundError):  # of a draft that took its state's place in this moment
-        newest_last = sorted(states_folder().glob(f"*{task}-*.npz"), key=lambda path: path.stat().st_mtime_ns)
-        for path in newest_last[:-STATES_KEPT]:
-            _forget(path)
+def forget_old(task: str) -> None:
+    """Delete the states of trainings that nobody went on with for 30 days, and drafts of them that a kill left."""
+    for path in states_folder().glob(f"*{task}-*.npz"):
+        with suppress(FileNotFoundError):  # of a draft that took its state's place in this moment
+            if time.time() - path.stat().st_mtime > KEPT:
+                _forget(path)
 
 
 def _forget(path: Path) -> None:

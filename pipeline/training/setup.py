@@ -49,7 +49,13 @@ def build_model(task: str, architecture: str, data: Dataset) -> keras.Model:
     rows, expected = data.rows("train"), (None, size, size) if data.has_masks else (None,)
     classes = 1 + int(np.max(data.targets[rows[:: 1 + len(rows) // SAMPLE]], initial=1))
     *shape, outputs = model.output_shape
-    if tuple(shape) != expected or max(2, outputs) < classes:  # one output is enough for two classes
+    is_binary = classes == 2 and not data.has_masks  # one output, the probability of label 1
+    if tuple(shape) != expected or (outputs != 1 if is_binary else outputs < classes):
         found = f"gives {model.output_shape} for pictures of {size} x {size} pixels in {classes} classes"
-        raise InputError(f"{key}: {found}; allowed: ({', '.join(map(str, expected))}, classes)")
+        allowed = ", ".join(map(str, (*expected, 1 if is_binary else classes)))
+        raise InputError(f"{key}: {found}; allowed: ({allowed})")
+    moving = [layer.name for layer in model.layers if type(layer).__name__.startswith("Random")]
+    if data.has_masks and moving:
+        remedy = f"train_{task}.augmentation moves both"
+        raise InputError(f"{key}: its layer {moving[0]} changes a picture and not its mask; {remedy}")
     return model

@@ -18,8 +18,10 @@ from joblib import cpu_count
 
 from pipeline.errors import InputError
 from pipeline.outputs import replacing
-from pipeline.training.devices import device
+from pipeline.training.devices import device, processor
 from pipeline.training.housekeeping import states_folder
+
+DECISIVE = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "XLA_FLAGS", "TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
 
 
 def state_path(task: str, inputs: dict[str, Any], precision: str) -> Path:
@@ -31,7 +33,8 @@ def state_path(task: str, inputs: dict[str, Any], precision: str) -> Path:
         "inputs": inputs,
         "device": device(precision),
         "threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or cpu_count(),
-        "onednn": [os.environ.get(name) for name in ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA")],
+        "processor": processor(),
+        "environment": [os.environ.get(name) for name in DECISIVE],
         "versions": [library.__version__ for library in (cv2, keras, np, tf)],
     }
     key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()

@@ -1,15 +1,15 @@
-"""How long the state of a training is kept: until its evaluation, and of each task the newest ones."""
+"""How long the state of a training is kept: until its evaluation, and a month."""
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pipeline.training import housekeeping
 from pipeline.training.checkpoint import history_csv
-from pipeline.training.housekeeping import forget_finished, forget_oldest, states_folder
+from pipeline.training.housekeeping import KEPT, forget_finished, forget_old, states_folder
 
 HISTORY = [{"epoch": epoch, "loss": 0.5 / epoch} for epoch in (1, 2, 3)]
 
@@ -25,7 +25,7 @@ def write_state(name: str, epochs: int = 3, age: int = 0) -> Path:
     """A training of so many epochs that has done three; the file is so many seconds old."""
     path = states_folder() / f"{name}.npz"
     np.savez(path, meta=json.dumps({"history": HISTORY, "epochs": epochs}))
-    os.utime(path, (10**9 - age, 10**9 - age))
+    os.utime(path, (time.time() - age, time.time() - age))
     return path
 
 
@@ -44,18 +44,15 @@ def test_an_evaluation_deletes_the_state_of_the_training_it_evaluated_and_no_oth
     assert names() == {"segmenter-a", "classifier-longer", "classifier-damaged"}
 
 
-def test_of_a_task_the_newest_states_are_kept_and_drafts_that_kills_left_are_bounded_as_well(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(housekeeping, "STATES_KEPT", 2)
-    for age, name in enumerate(["classifier-a", "draft-classifier-b", "classifier-c", "draft-classifier-d"]):
-        write_state(name, age=age)
-    write_state("segmenter-a", age=99)
-    forget_oldest("classifier")
-    assert names() == {"classifier-a", "draft-classifier-b", "segmenter-a"}
+def test_states_and_drafts_that_nobody_went_on_with_for_a_month_go() -> None:
+    for name in ("classifier-a", "draft-classifier-b", "segmenter-a"):
+        write_state(name, age=KEPT + 60)
+    write_state("classifier-c", age=KEPT - 60)
+    forget_old("classifier")
+    assert names() == {"classifier-c", "segmenter-a"}
 
 
 def test_without_states_there_is_nothing_to_do() -> None:
     states_folder().rmdir()
-    forget_oldest("classifier")
+    forget_old("classifier")
     forget_finished("classifier", "")
