@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.models.classifier import mini_xception
-from pipeline.training.checkpoint import history_csv, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def new_model() -> keras.Model:
@@ -38,11 +38,6 @@ def test_a_checkpoint_holds_the_given_values_no_optimizer_and_no_trace_of_when_a
     for found, expected in zip(loaded.get_weights(), given, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "b.keras"]
-
-
-def test_a_history_is_a_row_per_epoch_with_all_digits() -> None:
-    rows = [{"epoch": 1, "loss": 0.1 + 0.2, "val_loss": 1.0}, {"epoch": 2, "loss": 0.25, "val_loss": 2.0}]
-    assert history_csv(rows) == "epoch,loss,val_loss\n1,0.30000000000000004,1.0\n2,0.25,2.0\n"
 
 
 Change = Callable[[dict[str, bytes]], object]
