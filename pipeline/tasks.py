@@ -22,12 +22,14 @@ class Task:
     labels: what the values 0, 1, ... of a target mean.
     column: the column of samples.csv whose label is a picture's target; None where the target is its trimap.
     metrics: the one that counts first.
+    answer: the columns of an answer to a picture, by MLflow's types.
     """
 
     description: str
     labels: tuple[str, ...]
     column: str | None
     metrics: tuple[Metric, ...]
+    answer: dict[str, str]
 
     @property
     def outputs(self) -> int:
@@ -41,11 +43,13 @@ TASKS = {
         labels=("foreground", "background", "contour"),  # the trimaps' values 1, 2, 3
         column=None,
         metrics=(Metric("mean_iou"), Metric("pixel_accuracy")),
+        answer={"mask": "binary", "foreground": "double", "background": "double", "contour": "double"},
     ),
     "classifier": Task(
         description="Tells whether a picture shows a cat or a dog, and how probable that is.",
         labels=("cat", "dog"),  # one output, the probability of a dog
         column="species",
         metrics=(Metric("accuracy"), Metric("balanced_accuracy"), Metric("macro_f1"), Metric("roc_auc")),
+        answer={"label": "string", "probability": "double"},
     ),
 }

@@ -16,6 +16,7 @@ from tests.helpers.project import (
     FROM_OUTSIDE,
     clone_of,
     commit_all,
+    init_git,
     make_repository,
     run_in,
     tiny,
@@ -88,6 +89,35 @@ def clone(repository: Path, empty_store: Path, tmp_path: Path, monkeypatch: pyte
     """The working directory: a copy of the repository after its `dvc repro`, with an empty MLflow store."""
     folder = clone_of(repository, tmp_path / "clone")
     shutil.copy(empty_store, folder / "mlflow.db")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Git and DVC repository of one stage: its results in the second commit and in an experiment, `bold`."""
+    folder = tmp_path_factory.mktemp("small")
+    init_git(folder)
+    run_in(folder, "dvc", "init", "--quiet")
+    write_params(folder, train_classifier={"learning_rate": 1e-5})  # and this project's dvc.yaml, which is replaced
+    copy = "{cmd: cp pipeline/code.py data/out, deps: [pipeline/code.py], outs: [data/out]"
+    (folder / "dvc.yaml").write_text(f"stages: {{train: {copy}, params: [train_classifier.learning_rate]}}}}\n")
+    for name, text in ((".gitignore", "data/out\n"), ("data/README.md", ""), ("pipeline/code.py", "a = 1\n")):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    commit_all(folder, "the files")
+    run_in(folder, "dvc", "repro")
+    commit_all(folder, "the results")
+    run_in(folder, "dvc", "exp", "run", "--name", "bold", "--set-param", "train_classifier.learning_rate=0.5")
+    run_in(folder, "git", "checkout", "--quiet", ".")
+    return folder
+
+
+@pytest.fixture
+def small_clone(small_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory: a copy of the small repository."""
+    folder = clone_of(small_repository, tmp_path / "clone")
+    (folder / ".dvc/tmp/exps").mkdir(parents=True)
     monkeypatch.chdir(folder)
     return folder
 

@@ -14,13 +14,10 @@ from PIL import Image
 
 from pipeline.data.archives import read_pictures
 from pipeline.data.pictures import square
-from pipeline.evaluation import classifier
 from pipeline.evaluation.figures import COLOURS
 from pipeline.predict import main
 from pipeline.tasks import TASKS
-from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
-from tests.helpers.project import run_in
 
 FOREGROUND, BACKGROUND, CONTOUR = ((red, 60, 90) for red in RED)
 
@@ -57,13 +54,6 @@ def run(models: Path, tmp_path: Path, monkeypatch, capsys) -> Callable[..., tupl
         return ended.value.code, out.splitlines(), err.splitlines()
 
     return predict
-
-
-@pytest.mark.parametrize(("red", "label", "probability"), [(64, "cat", 0.75), (128, "dog", 0.5), (192, "dog", 0.75)])
-def test_the_probability_is_that_of_the_species_that_is_named(models, red, label, probability) -> None:
-    model = load_checkpoint(models / "classifier.keras")
-    images = np.full((1, 4, 4, 3), red, np.uint8)
-    assert classifier.answer(model, images, [(5, 3)]) == [{"label": label, "probability": probability}]
 
 
 def test_each_picture_gets_a_line_and_nothing_is_written(run) -> None:
@@ -130,26 +120,11 @@ def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
     assert run("pet.png", "--out", "pet.png")[0] == "predict: File exists: pet.png"
 
 
-@pytest.fixture(scope="module")
-def pictures(repository: Path) -> dict[str, bytes]:
-    """The test pictures of the embedded pets, by stem."""
-    stems = pd.read_csv(repository / "data/plots/classifier/predictions.csv")["stem"]
-    return dict(read_pictures(repository / "data/raw/images.tar.gz", stems))
-
-
 @pytest.mark.parametrize("task", TASKS)
-def test_a_model_gets_of_a_picture_what_it_gets_in_evaluation(repository: Path, pictures, task: str) -> None:
+def test_a_model_gets_of_a_picture_what_it_gets_in_evaluation(repository: Path, task: str) -> None:
     prepared = repository / "data/prepared" / task
     samples, images = pd.read_csv(prepared / "samples.csv"), np.load(prepared / "images.npy")
-    for row in np.flatnonzero(samples["split"] == "test"):
+    rows = np.flatnonzero(samples["split"] == "test")
+    pictures = dict(read_pictures(repository / "data/raw/images.tar.gz", samples["stem"][rows]))
+    for row in rows:
         np.testing.assert_array_equal(square(pictures[samples["stem"][row]], 16), images[row])
-
-
-@pytest.mark.slow
-def test_the_program_predicts_with_the_checkpoints_of_its_folder(repository: Path, pictures, tmp_path: Path) -> None:
-    path = tmp_path / "pet.jpg"
-    path.write_bytes(pictures["boxer_1"])
-    done = run_in(repository, sys.executable, "-m", "pipeline.predict", str(path), "no-such.jpg", check=False)
-    assert done.returncode == 1
-    assert re.fullmatch(rf"{path}: (cat|dog) [01]\.\d{{3}}; foreground .*\n", done.stdout)
-    assert done.stderr.endswith("\npredict: no-such.jpg: No such file or directory\n")

@@ -9,36 +9,14 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.recover import recover
-from tests.helpers.project import clone_of, commit_all, init_git, run_in, write_params
+from tests.helpers.project import run_in, write_params
 
 RWLOCK, LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock")
-STAGE = "stages: {copy: {cmd: cp in out, deps: [in], outs: [out]}}\n"
+pytestmark = pytest.mark.usefixtures("small_clone")
 
 
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of one stage that has run; dvc.lock is committed."""
-    folder = tmp_path_factory.mktemp("reproduced")
-    init_git(folder)
-    run_in(folder, "dvc", "init", "--quiet")
-    write_params(folder)  # and the dvc.yaml of this project, which is replaced
-    (folder / "dvc.yaml").write_text(STAGE)
-    (folder / "in").write_text("something")
-    run_in(folder, "dvc", "repro")
-    commit_all(folder, "all")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = clone_of(reproduced, tmp_path / "here")
-    (folder / ".dvc/tmp/exps").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.mark.parametrize("length", [0, 6, 60], ids=["empty", "YAML", "inside a line"])
-def test_a_half_written_lock_file_is_replaced_by_the_committed_one(here: Path, length: int, capsys) -> None:
+@pytest.mark.parametrize("length", [0, 6, 75], ids=["empty", "YAML", "inside a line"])
+def test_a_half_written_lock_file_is_replaced_by_the_committed_one(length: int, capsys) -> None:
     whole = LOCK.read_text()
     LOCK.write_text(whole[:length])
     recover()
@@ -50,13 +28,13 @@ def test_a_half_written_lock_file_is_replaced_by_the_committed_one(here: Path, l
     assert (LOCK.read_text(), capsys.readouterr().out) == (whole, ""), "what is whole stays"
 
 
-def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache(here: Path) -> None:
-    run_in(here, "git", "rm", "--quiet", "--cached", "dvc.lock")
-    run_in(here, "git", "commit", "--quiet", "--message", "no dvc.lock")
+def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache() -> None:
+    run_in(Path(), "git", "rm", "--quiet", "--cached", "dvc.lock")
+    run_in(Path(), "git", "commit", "--quiet", "--message", "no dvc.lock")
     whole = LOCK.read_text()
     LOCK.write_text(whole[:20])
     recover()
-    assert "is cached - skipping run" in run_in(here, "dvc", "repro").stdout
+    assert "is cached - skipping run" in run_in(Path(), "dvc", "repro").stdout
     assert LOCK.read_text() == whole
 
 
@@ -68,14 +46,14 @@ def test_a_merge_conflict_is_no_damage() -> None:
     assert LOCK.read_text() == conflict
 
 
-def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_its_number(here: Path) -> None:
-    Path("in").write_text("something else")
+def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_its_number() -> None:
+    Path("pipeline/code.py").write_text("something else")
     holder = {"pid": os.getpid(), "cmd": "dvc repro"}
-    RWLOCK.write_text(json.dumps({"write": {str(Path("out").resolve()): holder}, "read": {}}))
-    assert f"(PID {os.getpid()})" in run_in(here, "dvc", "repro", check=False).stderr, "DVC only asks for the number"
+    RWLOCK.write_text(json.dumps({"write": {str(Path("data/out").resolve()): holder}, "read": {}}))
+    assert f"(PID {os.getpid()})" in run_in(Path(), "dvc", "repro", check=False).stderr, "DVC only asks for the number"
     recover()
-    run_in(here, "dvc", "repro")
-    assert Path("out").read_text() == "something else"
+    run_in(Path(), "dvc", "repro")
+    assert Path("data/out").read_text() == "something else"
 
 
 def test_while_a_dvc_works_here_its_locks_stay(capsys) -> None:
@@ -91,8 +69,8 @@ def test_while_a_dvc_works_here_its_locks_stay(capsys) -> None:
     assert not any(lock.exists() for lock in locks)
 
 
-def test_parameters_are_checked_before_dvc_looks_for_the_file_of_an_architecture(here: Path) -> None:
-    write_params(here, train_classifier={"architecture": "vgg"})
+def test_parameters_are_checked_before_dvc_looks_for_the_file_of_an_architecture() -> None:
+    write_params(Path(), train_classifier={"architecture": "vgg"})
     with pytest.raises(InputError, match=r"^params.yaml: train_classifier.architecture: 'vgg': should be 'mini_xcep"):
         recover()
 

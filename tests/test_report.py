@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from pipeline.report import main, report, show
+from pipeline.tasks import TASKS
 from tests.helpers.project import commit_all, init_git, run_in
 from tests.helpers.tables import rows, section
 
 ARCHIVE = "data/raw/images.tar.gz"
-WORSE = "report: worse than HEAD beyond its interval, or gone: classifier.accuracy"
+WORSE = "report: worse than HEAD beyond its interval, or gone: classifier.accuracy, segmenter.mean_iou"
 
 
 def stages(task: str) -> dict:
@@ -102,35 +103,34 @@ def test_a_base_without_results_is_no_comparison(capsys) -> None:
     assert "![classifier: samples](data/plots/classifier/samples.png)" in said
 
 
-def test_a_change_that_hurts_is_reported_and_fails_where_that_is_asked_for(here, monkeypatch, capsys) -> None:
+def test_metrics_that_are_worse_or_gone_are_reported_and_fail_where_that_is_asked_for(
+    here, monkeypatch, capsys
+) -> None:
     set_rate(1.0)
     measure(0.8)
+    measure(0.5, "f1", "segmenter")
     run_in(here, "dvc", "repro")
     assert run_report(monkeypatch) is None
     said = capsys.readouterr().out
-    assert said.splitlines()[2] == "**Worse**: classifier.accuracy."
+    assert (
+        said.splitlines()[2] == "**Worse**: classifier.accuracy. **Gone**: segmenter.mean_iou. **New**: segmenter.f1."
+    )
     assert "` with uncommitted changes.\n" in said
     assert rows(said, "Parameters") == {"train_classifier.rate": ["0.1", "1.0"]}
     assert rows(said, "Stages") == {
         "download": ["unchanged", "-"],
         "train_segmenter": ["unchanged", "-"],
         "train_classifier": ["changed", "train_classifier.rate"],
-        "evaluate_segmenter": ["unchanged", "-"],
+        "evaluate_segmenter": ["changed", "segmenter.json"],
         "evaluate_classifier": ["changed", "classifier.json, data/models/classifier.keras"],
     }
     assert rows(said, "Metrics") == {
-        "segmenter.mean_iou": ["0.5000 (0.4900 to 0.5100)", "0.5000 (0.4900 to 0.5100)", "+0", "unchanged"],
+        "segmenter.mean_iou": ["0.5000 (0.4900 to 0.5100)", "-", "-", "gone"],
+        "segmenter.f1": ["-", "0.5000 (0.4900 to 0.5100)", "-", "new"],
         "classifier.accuracy": ["0.9000 (0.8900 to 0.9100)", "0.8000 (0.7900 to 0.8100)", "-0.1", "worse"],
     }
-    assert re.findall(r"!\[.*\]\((.*)\)", said) == ["data/plots/classifier/samples.png"]
+    assert re.findall(r"!\[.*\]\((.*)\)", said) == [f"data/plots/{task}/samples.png" for task in TASKS][::-1]
     assert run_report(monkeypatch, "--fail-on-regression") == WORSE
-
-
-def test_a_test_metric_that_is_gone_fails_where_that_is_asked_for(here, monkeypatch, capsys) -> None:
-    measure(0.9, name="f1")
-    run_in(here, "dvc", "repro")
-    assert run_report(monkeypatch, "--fail-on-regression") == WORSE
-    assert "**Gone**: classifier.accuracy. **New**: classifier.f1." in capsys.readouterr().out
 
 
 def test_a_base_whose_code_was_edited_after_its_results_is_named(here, capsys) -> None:

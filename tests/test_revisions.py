@@ -1,6 +1,5 @@
 """Revisions of a real repository; Git's failures are errors that say why."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,106 +16,81 @@ from pipeline.revisions import (
     uncommitted,
     work_tree,
 )
-from tests.helpers.project import commit_all, init_git, run_in
+from tests.helpers.project import init_git
 
-STAGE = "{cmd: cp params.yaml data/out, deps: [pipeline/code.py], params: [train.rate], outs: [data/out]}"
-
-
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of one stage, its results in the second commit and in an experiment with another rate, `bold`."""
-    folder = tmp_path_factory.mktemp("reproduced")
-    init_git(folder)
-    run_in(folder, "dvc", "init", "--quiet")
-    (folder / "dvc.yaml").write_text(f"stages: {{train: {STAGE}}}\n")
-    (folder / "params.yaml").write_text("train: {rate: 0.00001}\n")
-    (folder / ".gitignore").write_text("data/out\n")
-    for name in ("data", "pipeline"):
-        (folder / name).mkdir()
-    (folder / "data/README.md").touch()
-    (folder / "pipeline/code.py").write_text("a = 1\n")
-    commit_all(folder, "the files")
-    run_in(folder, "dvc", "repro")
-    commit_all(folder, "the results")
-    run_in(folder, "dvc", "exp", "run", "--name", "bold", "--set-param", "train.rate=0.5")
-    run_in(folder, "git", "checkout", "--quiet", ".")
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def here(reproduced: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = shutil.copytree(reproduced, tmp_path / "here", symlinks=True)
-    monkeypatch.chdir(folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("small_clone")
 
 
 def test_a_revision_is_a_commit_a_branch_or_an_experiment_with_what_its_dvc_lock_holds() -> None:
     commit = git("rev-parse", "HEAD").strip()
     here, head, branch, before, bold = revisions(["HEAD", "main", "HEAD~1", "bold"])
     assert (here.commit, head.commit, branch.commit) == ("", commit, commit)
-    rates = [one.stages["train"]["params"]["params.yaml"]["train.rate"] for one in (here, head, branch, bold)]
+    rates = [
+        one.stages["train"]["params"]["params.yaml"]["train_classifier.learning_rate"]
+        for one in (here, head, branch, bold)
+    ]
     assert rates == [1e-5, 1e-5, 1e-5, 0.5]
     assert before.stages == {}
     assert (head.is_experiment, bold.is_experiment) == (False, True)
     assert head.outputs == {"data/out": head.stages["train"]["outs"][0]["md5"]}
 
 
-def test_all_commits_are_experiments_and_those_that_changed_dvc_lock_but_no_stash(here: Path) -> None:
-    (here / "dvc.lock").write_text("schema: '2.0'\n")
+def test_all_commits_are_experiments_and_those_that_changed_dvc_lock_but_no_stash() -> None:
+    Path("dvc.lock").write_text("schema: '2.0'\n")
     git("stash")
     assert all_commits() == ["bold", git("rev-parse", "--short", "HEAD").strip()]
     assert experiments() == {"bold": git("for-each-ref", "--format=%(objectname)", "refs/exps/*/*/bold").strip()}
 
 
-def test_a_file_of_a_revision_is_as_it_was_and_empty_where_there_is_none(here: Path) -> None:
-    (here / "pipeline/code.py").write_text("a = 2\n")
+def test_a_file_of_a_revision_is_as_it_was_and_empty_where_there_is_none() -> None:
+    Path("pipeline/code.py").write_text("a = 2\n")
     now, head = revisions(["HEAD"])
     assert [file_at(side, "pipeline/code.py") for side in (now, head)] == ["a = 2\n", "a = 1\n"]
     assert [file_at(side, "no such file") for side in (now, head)] == ["", ""]
 
 
 @pytest.mark.parametrize(
-    ("path", "text", "expected"),
+    ("path", "old", "new", "expected"),
     [
-        ("params.yaml", "train: {rate: 1e-05}\n", True),  # another spelling of the same number
-        ("params.yaml", "train: {rate: 0.1}\n", False),
-        ("params.yaml", "other: {}\n", False),
-        ("params.yaml", "{", False),
-        ("pipeline/code.py", "a = 1 # a comment\n", False),
+        ("params.yaml", "1.0e-05", "1e-5", True),  # another spelling of the same number
+        ("params.yaml", "1.0e-05", "0.1", False),
+        ("params.yaml", "train_classifier", "other", False),
+        ("params.yaml", "train_classifier:", "{", False),
+        ("pipeline/code.py", "1", "1 # a comment", False),
     ],
 )
-def test_results_of_other_code_or_parameters_than_are_there_are_edited(here, path, text, expected) -> None:
-    (here / path).write_text(text)
+def test_results_of_other_code_or_parameters_than_are_there_are_edited(path, old, new, expected) -> None:
+    Path(path).write_text(Path(path).read_text().replace(old, new))
     now, head = revisions(["HEAD"])
     assert (is_unedited(now, "train"), is_unedited(head, "train")) == (expected, True)
     assert not is_unedited(head, "train", "no such stage")
 
 
-def test_uncommitted_files_are_named_with_a_patch_that_git_applies(here: Path) -> None:
-    (here / "pipeline/code.py").unlink()
-    (here / "pipeline/new é.py").write_text("b = 1\n")
-    (here / "data/README.md").write_text("decides nothing\n")
+def test_uncommitted_files_are_named_with_a_patch_that_git_applies() -> None:
+    Path("pipeline/code.py").unlink()
+    Path("pipeline/new é.py").write_text("b = 1\n")
+    Path("data/README.md").write_text("decides nothing\n")
     git("add", "data/README.md")
     names, patch = uncommitted()
     assert names == ["pipeline/code.py", "pipeline/new é.py"]
     assert git("diff", "--cached", "--name-only").split() == ["data/README.md"], "the user's index stays"
-    (here / "changes.patch").write_text(patch)
+    Path("changes.patch").write_text(patch)
     git("clean", "--quiet", "--force", "pipeline")
     git("checkout", "--quiet", ".")
     git("apply", "changes.patch")
     assert [path.name for path in Path("pipeline").iterdir()] == ["new é.py"]
 
 
-def test_a_git_add_that_fails_is_no_lack_of_changes(here: Path) -> None:
-    (here / "pipeline/code.py").write_text("a = 2\n")
-    (here / ".git/info/attributes").write_text("*.py filter=broken\n")
+def test_a_git_add_that_fails_is_no_lack_of_changes() -> None:
+    Path("pipeline/code.py").write_text("a = 2\n")
+    Path(".git/info/attributes").write_text("*.py filter=broken\n")
     git("config", "filter.broken.clean", "false")
     git("config", "filter.broken.required", "true")
     with pytest.raises(GitError, match=r"^git add: pipeline/code.py: clean filter 'broken' failed$"):
         uncommitted()
 
 
-def test_what_git_does_not_know_or_refuses_is_one_line(here: Path, tmp_path: Path, monkeypatch) -> None:
+def test_what_git_does_not_know_or_refuses_is_one_line(tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(InputError, match=r"^v7: no commit, branch, tag or experiment of this repository$"):
         revisions(["HEAD", "v7"])
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "true")
@@ -134,7 +108,7 @@ def test_what_git_does_not_know_or_refuses_is_one_line(here: Path, tmp_path: Pat
         revisions(["HEAD"])
 
 
-def test_a_dvc_lock_that_is_broken_holds_nothing_and_is_named(here: Path, capsys) -> None:
-    (here / "dvc.lock").write_text("{")
+def test_a_dvc_lock_that_is_broken_holds_nothing_and_is_named(capsys) -> None:
+    Path("dvc.lock").write_text("{")
     assert work_tree().stages == {}
     assert capsys.readouterr().err.startswith("work tree is left out: dvc.lock: not YAML: ")

@@ -16,7 +16,6 @@ from pipeline.params import Evaluate
 from pipeline.tasks import TASKS
 
 TASK = TASKS["classifier"]
-COLUMNS = {"label": "string", "probability": "double"}  # of an answer, by MLflow's types
 DOG_FROM = 0.5  # a picture is called a dog from this probability on
 
 

@@ -16,7 +16,6 @@ from pipeline.params import Evaluate
 from pipeline.tasks import TASKS
 
 TASK = TASKS["segmenter"]
-COLUMNS = {"mask": "binary"} | dict.fromkeys(TASK.labels, "double")  # of an answer, by MLflow's types
 
 
 def predict_masks(segmenter: keras.Model, images: np.ndarray) -> np.ndarray:

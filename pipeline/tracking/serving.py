@@ -5,7 +5,6 @@ What is logged is the .keras file itself, the same bytes that dvc.lock names, an
 
 import io
 import logging
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from mlflow.types import ColSpec, Schema
 from PIL import Image
 
 import pipeline
+from pipeline.tasks import TASKS
 from pipeline.tracking.store import MODEL
 
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
@@ -33,13 +33,13 @@ def log_model(task: str, checkpoint: Path) -> ModelInfo:
     checkpoint: a file whose name is TASK.keras: by that loader.py knows the task.
     """
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # a line of INFO about the example each time
-    columns = import_module(f"pipeline.evaluation.{task}").COLUMNS
+    answer = Schema([ColSpec(kind, name) for name, kind in TASKS[task].answer.items()])
     return mlflow.pyfunc.log_model(
         name=MODEL,
         loader_module="pipeline.tracking.loader",
         data_path=str(checkpoint),
         code_paths=[str(Path(pipeline.__file__).parent)],
-        signature=ModelSignature(PICTURE, Schema([ColSpec(kind, name) for name, kind in columns.items()])),
+        signature=ModelSignature(PICTURE, answer),
         input_example=pd.DataFrame({"picture": [_drawn_picture()]}),
         pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],
     )

@@ -3,9 +3,12 @@
 Every picture has a colour of its own, by which it is found again in the picture grids.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
 
-import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,8 +21,6 @@ from pipeline.evaluation import segmenter as segmenting
 from pipeline.params import Evaluate
 from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
-
-PARAMS = Evaluate(bootstrap_samples=100, grid_pictures=2, seed=1)
 
 # stem, split, truth, prediction: 2 x 2 pixels each. Per picture, the mean IoU on test is 5/9, 1 and 5/18.
 MASKS = [
@@ -63,28 +64,36 @@ def pictures(red: np.ndarray) -> np.ndarray:
     return np.stack([red, green, blue], -1).astype(np.uint8)
 
 
+class Evaluated(NamedTuple):
+    """What an evaluation found, the folder of its tables and pictures, and the same evaluation into another folder."""
+
+    metrics: dict[str, float]
+    folder: Path
+    again: Callable[[Path], dict[str, float]]
+
+
+def evaluated(how: ModuleType, checkpoint: Path, data: Dataset, grid_pictures: int) -> Evaluated:
+    params = Evaluate(bootstrap_samples=100, grid_pictures=grid_pictures, seed=1)
+    evaluate, folder = partial(how.evaluate, load_checkpoint(checkpoint), data, params), checkpoint.parent / "plots"
+    folder.mkdir()
+    return Evaluated(evaluate(folder), folder, evaluate)
+
+
 @pytest.fixture(scope="module")
-def masks() -> Dataset:
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     truth, predicted = (np.reshape([row[k] for row in MASKS], (-1, 2, 2)) for k in (2, 3))
-    return Dataset(samples(MASKS, ["dog"] * len(MASKS)), pictures(np.array(RED)[predicted]), truth.astype(np.uint8))
+    shown = pictures(np.array(RED)[predicted])
+    data = Dataset(samples(MASKS, ["dog"] * len(MASKS)), shown, truth.astype(np.uint8))
+    return evaluated(segmenting, write_segmenter(tmp_path_factory.mktemp("masks") / "segmenter.keras"), data, 2)
 
 
 @pytest.fixture(scope="module")
-def labels() -> Dataset:
+def labels(tmp_path_factory: pytest.TempPathFactory) -> Evaluated:
     red = np.array([256 * row[3] for row in LABELS])[:, None, None] * np.ones((4, 4))
     species = [row[2] for row in LABELS]
     targets = np.array([[name == "dog"] for name in species], np.uint8)
-    return Dataset(samples(LABELS, species), pictures(red), targets)
-
-
-@pytest.fixture(scope="module")
-def segmenter(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
-    return load_checkpoint(write_segmenter(tmp_path_factory.mktemp("model") / "segmenter.keras"))
-
-
-@pytest.fixture(scope="module")
-def classifier(tmp_path_factory: pytest.TempPathFactory) -> keras.Model:
-    return load_checkpoint(write_classifier(tmp_path_factory.mktemp("model") / "classifier.keras"))
+    data = Dataset(samples(LABELS, species), pictures(red), targets)
+    return evaluated(labelling, write_classifier(tmp_path_factory.mktemp("labels") / "classifier.keras"), data, 4)
 
 
 def pictures_in(path: Path, candidates: range, axis: int) -> list[int]:
@@ -95,19 +104,6 @@ def pictures_in(path: Path, candidates: range, axis: int) -> list[int]:
     return sorted((row for row in candidates if len(places[row])), key=lambda row: places[row].min())
 
 
-@pytest.fixture(scope="module")
-def masks_measured(segmenter, masks, tmp_path_factory) -> tuple[dict[str, float], Path]:
-    """The metrics of the masks, and the folder with tables and pictures."""
-    folder = tmp_path_factory.mktemp("masks")
-    return segmenting.evaluate(segmenter, masks, PARAMS, folder), folder
-
-
-@pytest.fixture(scope="module")
-def labels_measured(classifier, labels, tmp_path_factory) -> tuple[dict[str, float], Path]:
-    folder = tmp_path_factory.mktemp("labels")
-    return labelling.evaluate(classifier, labels, PARAMS.model_copy(update={"grid_pictures": 4}), folder), folder
-
-
 def assert_headline(result: dict[str, float], expected: dict[str, float], others: dict[str, float]) -> None:
     """The metrics are these, the expected ones with intervals."""
     assert {name: result[name] for name in expected | others} == pytest.approx(expected | others)
@@ -116,31 +112,30 @@ def assert_headline(result: dict[str, float], expected: dict[str, float], others
         assert 0 <= result[f"{name}_low"] < value < result[f"{name}_high"] <= 1
 
 
-def test_segmenter_metrics_come_from_one_confusion_matrix_over_all_test_pixels(masks_measured) -> None:
+def test_segmenter_metrics_come_from_one_confusion_matrix_over_all_test_pixels(masks: Evaluated) -> None:
     # Truth by row: [[3, 1, 1], [0, 6, 0], [0, 1, 0]]
     others = {"iou_foreground": 3 / 5, "iou_background": 6 / 8, "iou_contour": 0}
     others |= {"dice_foreground": 6 / 8, "dice_background": 12 / 14, "dice_contour": 0}
-    assert_headline(masks_measured[0], {"mean_iou": 0.45, "pixel_accuracy": 9 / 12}, others)
-    per_class = pd.read_csv(masks_measured[1] / "classes.csv")
+    assert_headline(masks.metrics, {"mean_iou": 0.45, "pixel_accuracy": 9 / 12}, others)
+    per_class = pd.read_csv(masks.folder / "classes.csv")
     assert per_class["class"].tolist() == ["foreground", "background", "contour"]
     np.testing.assert_allclose(per_class[["iou", "dice"]], [[3 / 5, 6 / 8], [6 / 8, 12 / 14], [0, 0]])
 
 
-def test_the_worst_masks_are_shown_from_the_lowest_mean_iou_up(masks_measured) -> None:
-    folder = masks_measured[1]
-    assert {path.name for path in folder.glob("*.png")} == {"confusion.png", "samples.png", "worst.png"}
-    assert pictures_in(folder / "worst.png", range(len(MASKS)), axis=0) == [5, 1]
+def test_the_worst_masks_are_shown_from_the_lowest_mean_iou_up(masks: Evaluated) -> None:
+    assert {path.name for path in masks.folder.glob("*.png")} == {"confusion.png", "samples.png", "worst.png"}
+    assert pictures_in(masks.folder / "worst.png", range(len(MASKS)), axis=0) == [5, 1]
 
 
-def test_classifier_metrics_on_the_test_split(labels_measured) -> None:
+def test_classifier_metrics_on_the_test_split(labels: Evaluated) -> None:
     # Of 3 cats 1 is right, of 4 dogs 3; of the 12 pairs of a cat and a dog 4 are in the right order and one is a tie.
     balanced, macro = (1 / 3 + 3 / 4) / 2, (2 / 5 + 6 / 9) / 2
     expected = {"accuracy": 4 / 7, "balanced_accuracy": balanced, "macro_f1": macro, "roc_auc": 4.5 / 12}
-    assert_headline(labels_measured[0], expected, {})
+    assert_headline(labels.metrics, expected, {})
 
 
-def test_classifier_tables(labels_measured) -> None:
-    folder = labels_measured[1]
+def test_classifier_tables(labels: Evaluated) -> None:
+    folder = labels.folder
     expected = """stem,breed,actual,predicted,dog_probability
 pug_1,pug,dog,dog,0.875
 pug_2,pug,dog,cat,0.25
@@ -158,8 +153,8 @@ boxer_2,boxer,dog,dog,0.9375
     np.testing.assert_allclose(roc["true_positive_rate"] * 4, [0, 0, 1, 2, 3, 4, 4])
 
 
-def test_grids_show_mistakes_from_the_most_certain_down_and_a_sample_of_the_test_pictures(labels_measured) -> None:
-    folder = labels_measured[1]
+def test_grids_show_mistakes_from_the_most_certain_down_and_a_sample_of_the_test_pictures(labels: Evaluated) -> None:
+    folder = labels.folder
     assert {path.name for path in folder.glob("*.png")} == {"samples.png", "mistakes.png"}
     assert pictures_in(folder / "mistakes.png", range(len(LABELS)), axis=1) == [6, 8, 2]
     shown = pictures_in(folder / "samples.png", range(len(LABELS)), axis=1)
@@ -167,12 +162,11 @@ def test_grids_show_mistakes_from_the_most_certain_down_and_a_sample_of_the_test
     assert set(shown) <= {1, 2, 3, 5, 6, 8, 9}
 
 
-@pytest.mark.parametrize("task", ["masks", "labels"])
-def test_metrics_and_files_depend_neither_on_the_batch_nor_on_the_time(task, request, tmp_path, monkeypatch) -> None:
-    result, folder = request.getfixturevalue(f"{task}_measured")
-    how, model, pictures = (segmenting, "segmenter", 2) if task == "masks" else (labelling, "classifier", 4)
+def test_metrics_and_files_depend_neither_on_the_batch_nor_on_the_time(masks, labels, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(scoring, "BATCH", 2)  # a remainder in both tasks
-    params = PARAMS.model_copy(update={"grid_pictures": pictures})
-    assert how.evaluate(request.getfixturevalue(model), request.getfixturevalue(task), params, tmp_path) == result
-    contents = [{path.name: path.read_bytes() for path in made.iterdir()} for made in (folder, tmp_path)]
-    assert contents[0] == contents[1]
+    for case in (masks, labels):
+        folder = tmp_path / case.folder.parent.name
+        folder.mkdir()
+        assert case.again(folder) == case.metrics
+        contents = [{path.name: path.read_bytes() for path in made.iterdir()} for made in (case.folder, folder)]
+        assert contents[0] == contents[1]

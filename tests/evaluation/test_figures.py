@@ -11,13 +11,9 @@ from pipeline.evaluation import figures
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
-def solid(*colours: tuple[int, int, int]) -> np.ndarray:
-    """A picture of 8 x 8 pixels for each colour."""
-    return np.stack([np.full((8, 8, 3), colour, np.uint8) for colour in colours])
-
-
-def masks(*classes: int) -> np.ndarray:
-    return np.stack([np.full((8, 8), k, np.uint8) for k in classes])
+def solid(*values: tuple[int, int, int] | int) -> np.ndarray:
+    """A picture of 8 x 8 pixels for each colour, or a mask for each class."""
+    return np.stack([np.full((8, 8, *np.shape(value)), value, np.uint8) for value in values])
 
 
 def centre(path: Path, colour: tuple[int, int, int]) -> tuple[float, float]:
@@ -30,7 +26,7 @@ def centre(path: Path, colour: tuple[int, int, int]) -> tuple[float, float]:
 
 def test_a_mask_grid_shows_input_truth_and_prediction_from_left_to_right_a_row_per_picture(tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
-    figures.mask_grid(solid(RED, BLUE), masks(0, 1), masks(1, 2), ["first", "second"], path)
+    figures.mask_grid(solid(RED, BLUE), solid(0, 1), solid(1, 2), ["first", "second"], path)
     foreground, background, contour = (centre(path, tuple(colour)) for colour in figures.COLOURS.tolist())
     first, second = centre(path, RED), centre(path, BLUE)
     assert first[0] == pytest.approx(second[0], abs=0.01) == pytest.approx(1 / 6, abs=0.05)
@@ -66,7 +62,6 @@ def test_the_title_of_a_picture_is_above_it_and_all_else_of_a_grid_is_white(tmp_
     ("counts", "dark"),
     [
         ([[9, 1], [1, 9]], [[True, False], [False, True]]),
-        ([[0, 5], [0, 7]], [[False, True], [False, True]]),
         ([[0, 0], [5, 0]], [[False, False], [True, False]]),  # of the cats there is none, of the dogs none was right
     ],
 )

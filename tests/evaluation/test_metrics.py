@@ -1,7 +1,5 @@
 """Figures of merit against hand-computed values, bootstrap intervals against the normal approximation."""
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 
@@ -21,13 +19,8 @@ def test_confusion_matrix_counts_truth_by_row_and_prediction_by_column_for_each_
     first = [[1, 0, 0], [0, 1, 1], [1, 0, 0]]
     second = [[0, 0, 0], [0, 0, 0], [0, 1, 3]]
     np.testing.assert_array_equal(metrics.confusion_matrices(truth, predicted, 3), [first, second])
-
-
-def test_confusion_matrix_of_uint8_classes_does_not_overflow_at_real_picture_sizes():
-    truth = np.full((1, 200, 200), 2, np.uint8)
-    assert metrics.confusion_matrices(truth, truth, 3)[0, 2, 2] == 40_000
-    labels = np.ones(300, np.uint8)  # more pictures than a uint8 can number
-    assert metrics.confusion_matrices(labels, labels, 2).sum(0).tolist() == [[0, 0], [0, 300]]
+    many = np.full((300, 200, 20), 2, np.uint8)  # more pictures, and pixels of one, than a uint8 can count
+    assert (metrics.confusion_matrices(many, many, 3)[:, 2, 2] == 4000).all()
 
 
 @pytest.mark.parametrize(
@@ -45,24 +38,15 @@ def test_metrics_of_a_mixed_matrix(metric, expected):
     np.testing.assert_allclose(metric(MIXED), expected)
 
 
-def test_a_class_in_neither_truth_nor_prediction_has_no_score_and_a_perfect_picture_without_it_scores_one():
+def test_a_class_that_is_not_in_the_truth_has_no_score_or_where_it_is_predicted_a_zero():
     np.testing.assert_array_equal(metrics.iou(PERFECT_WITHOUT_CONTOUR), [1, 1, nan])
     np.testing.assert_array_equal(metrics.dice(PERFECT_WITHOUT_CONTOUR), [1, 1, nan])
     for mean in (metrics.mean_iou, metrics.macro_f1, metrics.balanced_accuracy, metrics.accuracy):
         assert mean(PERFECT_WITHOUT_CONTOUR) == 1.0
-
-
-def test_a_class_that_is_only_predicted_scores_zero_overlap_but_has_no_recall():
+    # One that is only predicted overlaps nothing, and has no recall.
     np.testing.assert_allclose(metrics.iou(CONTOUR_ONLY_PREDICTED), [3 / 4, 1, 0])
     np.testing.assert_allclose(metrics.mean_iou(CONTOUR_ONLY_PREDICTED), (3 / 4 + 1) / 3)
     np.testing.assert_allclose(metrics.balanced_accuracy(CONTOUR_ONLY_PREDICTED), (3 / 4 + 1) / 2)
-
-
-def test_a_stack_of_matrices_gives_the_stack_of_their_results() -> None:
-    matrices = [MIXED, PERFECT_WITHOUT_CONTOUR, CONTOUR_ONLY_PREDICTED, MIXED.T]
-    for metric in (metrics.iou, metrics.dice, metrics.accuracy, metrics.balanced_accuracy):
-        stacked = metric(np.reshape(matrices, (2, 2, 3, 3)))
-        np.testing.assert_array_equal(stacked.reshape(4, -1), np.reshape([metric(one) for one in matrices], (4, -1)))
 
 
 def test_roc_auc_is_the_share_of_pairs_in_the_right_order_each_as_often_as_its_pictures_count() -> None:
@@ -73,21 +57,10 @@ def test_roc_auc_is_the_share_of_pairs_in_the_right_order_each_as_often_as_its_p
     assert np.isnan(metrics.roc_auc(labels, scores, np.array([2, 2, 0, 0]))), "there is no pair"
 
 
-def share_right(right: np.ndarray) -> Callable[[np.ndarray], float]:
-    """Accuracy as a function of the pictures' weights."""
-    return lambda weights: float(weights @ right / weights.sum())
-
-
-def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
-    metric = share_right(np.random.default_rng(0).random(101))
-    assert metrics.interval(metric, 101, 200, seed=1) == metrics.interval(metric, 101, 200, seed=1)
-    assert metrics.interval(metric, 101, 200, seed=1) != metrics.interval(metric, 101, 200, seed=2)
-
-
 @pytest.mark.parametrize("pictures", [100, 400])
 def test_the_interval_of_an_accuracy_agrees_with_the_normal_approximation(pictures: int) -> None:
     right = np.arange(pictures) % 5 > 0  # 80 %
-    low, high = metrics.interval(share_right(right), pictures, 4000, seed=0)
+    low, high = metrics.interval(lambda weights: weights @ right / pictures, pictures, 4000, seed=0)
     half_width = 1.96 * np.sqrt(0.8 * 0.2 / pictures)  # 0.078, 0.039
     # Tolerance: half the lattice of 1/400 (0.0013), skewness of the binomial (0.0007), and three deviations of a 2.5 %
     # percentile of 4,000 draws (0.0025). 90 or 99 % intervals would be off by 0.006 and 0.012.

@@ -21,7 +21,6 @@ MIDDLE = Measured(0.8, 0.7, 0.9)
         (Measured(0.95, 0.91, 0.99), "less", "worse"),
         (Measured(0.95, 0.91, 0.99), None, "no direction"),
         (Measured(0.65, 0.6, 0.69), "more", "worse"),
-        (Measured(0.65, 0.6, 0.69), "less", "better"),
         (Measured(0.95, 0.9, 0.99), "more", "within noise"),  # they touch
         (Measured(0.65, 0.6, 0.7), "more", "within noise"),
         (MIDDLE, "more", "unchanged"),
@@ -67,39 +66,31 @@ def test_a_row_for_each_headline_metric_first_and_for_each_that_differs() -> Non
     write_metrics("classifier", old=0.5, same=0.5, **accuracy(0.75))
     write_metrics("training", classifier={"epochs": 3, "best_epoch": 2, "overfits_from_epoch": None})
     base = head()
-    write_metrics("classifier", f1=0.5, same=0.5, **accuracy(0.5))
+    write_metrics("classifier", f1=0.5, same=0.5, **accuracy(0.5), own=0.8, own_low=0.7, own_high=0.9)
     write_metrics("training", classifier={"epochs": 3, "best_epoch": 3, "overfits_from_epoch": None})
     assert metrics_table(base, Revision("work tree", "", locked())).to_numpy().tolist() == [
         ["classifier.accuracy", "0.7500 (0.6875 to 0.8125)", "0.5000 (0.4375 to 0.5625)", "-0.25", "worse", True],
         ["classifier.f1", "-", "0.5000", "-", "new", False],
+        ["classifier.own", "-", "0.8000 (0.7000 to 0.9000)", "-", "new", True],  # an interval makes it one of those
         ["training.classifier.best_epoch", "2", "3", "+1", "no interval", False],
         ["classifier.old", "0.5000", "-", "-", "gone", False],
     ]
 
 
-def test_a_metric_with_an_interval_counts_though_no_task_names_it() -> None:
-    base = head()
-    write_metrics("classifier", acc=0.8, acc_low=0.7, acc_high=0.9)
-    table = metrics_table(base, Revision("work tree", "", locked()))
-    assert table[["metric", "verdict", "headline"]].to_numpy().tolist() == [["classifier.acc", "new", True]]
-
-
-@pytest.mark.parametrize(("archive", "pictures"), [("b", 238), ("a", 159)], ids=["archives", "number of pictures"])
-def test_metrics_of_other_test_data_are_not_judged(archive: str, pictures: int) -> None:
+def test_metrics_of_other_test_data_are_not_judged_and_those_of_another_run_than_dvc_lock_names_are_none() -> None:
     write_metrics("classifier", **accuracy(0.75))
     base = head()
     write_metrics("classifier", **accuracy(0.5))
-    write_metrics("preprocess_classifier", pictures={"test": pictures})
-    table = metrics_table(base, Revision("work tree", "", locked(archive)))
-    assert table.loc[table["headline"], "verdict"].tolist() == ["other data"]
 
+    def said(before: Revision, archive: str = "a") -> list[str]:
+        table = metrics_table(before, Revision("work tree", "", locked(archive)))
+        return table.loc[table["headline"], "verdict"].tolist()
 
-def test_metrics_of_another_run_than_dvc_lock_names_are_none() -> None:
-    write_metrics("classifier", **accuracy(0.75))
-    base = head()
-    write_metrics("classifier", **accuracy(0.5))
-    table = metrics_table(Revision("HEAD", base.commit, locked()), Revision("work tree", "", locked()))
-    assert table.loc[table["headline"], "verdict"].tolist() == ["new"]
+    assert said(Revision("HEAD", base.commit, locked())) == ["new"]
+    assert said(base) == ["worse"]
+    assert said(base, archive="b") == ["other data"]
+    write_metrics("preprocess_classifier", pictures={"test": 159})
+    assert said(base) == ["other data"]
 
 
 def test_the_summary_names_headline_metrics_by_verdict_the_worst_first() -> None:

@@ -4,7 +4,6 @@ import base64
 import json
 import marshal
 import random
-import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.models.classifier import mini_xception
-from pipeline.training.checkpoint import history_csv, load_checkpoint, save_checkpoint
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def new_model() -> keras.Model:
@@ -41,18 +40,6 @@ def test_a_checkpoint_holds_the_given_values_no_optimizer_and_no_trace_of_when_a
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "b.keras"]
 
 
-def test_a_checkpoint_that_is_missing_is_one_line_that_says_how_to_get_it() -> None:
-    with pytest.raises(
-        InputError, match=r"^data/missing.keras: no such file; `dvc repro` makes it, `dvc pull` fetches"
-    ):
-        load_checkpoint(Path("data/missing.keras"))
-
-
-def test_a_history_is_a_row_per_epoch_with_all_digits() -> None:
-    rows = [{"epoch": 1, "loss": 0.1 + 0.2, "val_loss": 1.0}, {"epoch": 2, "loss": 0.25, "val_loss": 2.0}]
-    assert history_csv(rows) == "epoch,loss,val_loss\n1,0.30000000000000004,1.0\n2,0.25,2.0\n"
-
-
 Change = Callable[[dict[str, bytes]], object]
 
 
@@ -68,10 +55,6 @@ def changed(path: Path, change: Change, compression: int = zipfile.ZIP_STORED) -
     return path / "hostile.keras"
 
 
-def add(name: str) -> Change:
-    return lambda members: members.update({name: b""})
-
-
 def run_code(members: dict[str, bytes]) -> None:
     """Make the last layer a Lambda whose bytecode leaves a file."""
     code = base64.b64encode(marshal.dumps(compile("open('mark', 'w')", "x", "eval"))).decode()
@@ -84,8 +67,7 @@ def run_code(members: dict[str, bytes]) -> None:
 ONLY = "allowed: config.json, metadata.json, model.weights.h5, once each, not compressed"
 REFUSED = {
     "code": (run_code, "Requested the deserialization of a `Lambda` layer"),
-    "a path upwards": (add("../mark"), rf"it holds .*, \.\./mark; {ONLY}"),
-    "an asset": (add("assets/mark"), rf"it holds .*, assets/mark; {ONLY}"),
+    "a path upwards": (lambda members: members.update({"../mark": b""}), rf"it holds .*, \.\./mark; {ONLY}"),
     "no weights": (lambda members: members.pop("model.weights.h5"), f"it holds metadata.json, config.json; {ONLY}"),
 }
 
@@ -102,18 +84,9 @@ def test_a_checkpoint_that_wants_more_than_to_be_loaded_is_refused_in_one_line(
     assert {path.name for path in tmp_path.iterdir()} == {"good.keras", "hostile.keras"}
 
 
-def test_a_checkpoint_that_would_grow_is_refused_before_it_does(tmp_path: Path) -> None:
-    grown = {"model.weights.h5": bytes(2**26)}
-    bomb = changed(tmp_path, lambda members: members.update(grown), zipfile.ZIP_DEFLATED)
-    tracemalloc.start()
+def test_a_member_that_is_there_twice_or_would_grow_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"config.json \(compressed\), model.weights.h5 \(compressed\); {ONLY}"):
-        load_checkpoint(bomb)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < 2**22
-
-
-def test_a_member_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+        load_checkpoint(changed(tmp_path, dict, zipfile.ZIP_DEFLATED))
     path = changed(tmp_path, dict)
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr("config.json", b"{}")
