@@ -18,7 +18,7 @@ HISTORY = [{"epoch": epoch, "loss": 0.5 / epoch} for epoch in (1, 2, 3)]
 def in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stage of `dvc exp run --temp` works in another folder: DVC_ROOT names the repository."""
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    forget_oldest("classifier")  # there may be no states yet
+    forget_old("classifier")  # there may be no states yet
     states_folder().mkdir()
 
 
