@@ -87,4 +87,4 @@ def whole(change=bytes, status=200, **headers):
 untold_length = whole(length="untold")
 marked_as_gzip = whole(Content_Encoding="gzip")  # as Apache may do: a client that believes it would unpack the archive
 other_bytes = whole(lambda data: data[::-1])
-forbidden, not_found = whole(status=403), whole(status=404)
+forbidden = whole(status=403)
