@@ -42,16 +42,12 @@ def test_pictures_come_once_in_the_order_of_the_archive_and_strays_are_passed_ov
     assert found == [("boxer_3", b"images/boxer_3.jpg"), ("boxer_1", b"images/boxer_1.jpg")]
 
 
-def test_the_trimaps_that_are_there_are_read_and_strays_are_passed_over():
-    names = ["trimaps/._boxer_2.png", "xmls/boxer_2.xml", "trimaps/boxer_2.png", "trimaps/boxer_3.png"]
-    path = annotations(more=[(f"annotations/{name}", name.encode()) for name in names])
-    assert read_trimaps(path, ["Abyssinian_1", "boxer_2"]) == {"boxer_2": b"trimaps/boxer_2.png"}
-
-
-def test_lists_of_any_editor_give_the_breed_by_name_the_species_by_column_3_and_the_official_split():
+def test_lists_of_any_editor_give_breed_species_and_official_split_and_trimaps_are_read_where_there_are_some():
+    trimaps = ["trimaps/._Sphynx_7", "xmls/Sphynx_7", "trimaps/Sphynx_7", "trimaps/boxer_3"]
     path = annotations(
         trainval=b"\xef\xbb\xbfbritish_1 9 1 6\r\namerican_pit_bull_terrier_1 3 2 2",  # and a byte order mark
         test=b"#Image CLASS-ID SPECIES\namerican_pit_bull_terrier_100 3 2 2\n\nSphynx_7\t34 2  12 \n",
+        more=[(f"annotations/{name}.png", name.encode()) for name in trimaps],
     )
     assert read_lists(path).to_dict("split")["data"] == [
         ["Sphynx_7", "dog", "Sphynx", "test"],
@@ -59,6 +55,7 @@ def test_lists_of_any_editor_give_the_breed_by_name_the_species_by_column_3_and_
         ["american_pit_bull_terrier_100", "dog", "american_pit_bull_terrier", "test"],
         ["british_1", "cat", "british", "trainval"],
     ]
+    assert read_trimaps(path, ["british_1", "Sphynx_7"]) == {"Sphynx_7": b"trimaps/Sphynx_7"}
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,10 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_rows(task)
 
 
-def test_a_dataset_knows_its_picture_size_and_whether_its_targets_are_masks() -> None:
-    segmenter, classifier = (load_dataset(task) for task in TASKS)
+def test_a_dataset_knows_its_sizes_and_splits_without_duplicates_and_replicas_share_a_split_evenly() -> None:
+    segmenter, data = (load_dataset(task) for task in TASKS)
     assert (segmenter.image_size, segmenter.has_masks, segmenter.targets.shape) == (SIZE, True, (20, SIZE, SIZE))
-    assert (classifier.image_size, classifier.has_masks, classifier.targets.shape) == (SIZE, False, (20, 1))
-
-
-def test_duplicates_are_in_no_split_and_replicas_share_one_evenly() -> None:
-    data = load_dataset("classifier")
+    assert (data.image_size, data.has_masks, data.targets.shape) == (SIZE, False, (20, 1))
     train = [1, 2, 5, 6, 7, 9, 11, 12, 15, 16, 17, 19]
     assert [data.rows(split).tolist() for split in ("train", "validation", "test")] == [train, [4, 14], [0, 8, 10, 18]]
     assert replace(data, replicas=5).rows("train").tolist() == train[:10]
