@@ -20,6 +20,8 @@ CATS = ["Abyssinian", "Bengal", "Birman", "British_Shorthair", "Egyptian_Mau"]
 DOGS = ["american_bulldog", "american_pit_bull_terrier", "basset_hound", "beagle", "boxer", "chihuahua", "shiba_inu"]
 SPLITS = ("trainval", "test")
 ARCHIVES = ("images.tar.gz", "annotations.tar.gz")
+NAMES = {f"{breed}_{number}" for breed in CATS + DOGS for number in range(1, PER_BREED + 1)}
+LISTED = NAMES - {"Abyssinian_3", "boxer_3"}
 
 
 @pytest.fixture(scope="module")
@@ -30,97 +32,73 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(folder: Path) -> dict[str, bytes]:
-    """Content by file name: `boxer_1.jpg`."""
-    return {name.removeprefix("images/"): content for name, content in files(folder / "images.tar.gz").items()}
+def files(folder: Path) -> dict[str, bytes]:
+    """Content by name in the archives: `images/boxer_1.jpg`, `annotations/trimaps/boxer_1.png`."""
+    content = {}
+    for archive in ARCHIVES:
+        with tarfile.open(folder / archive) as tar:
+            content |= {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
+    return content
 
 
 @pytest.fixture(scope="module")
-def annotations(folder: Path) -> dict[str, bytes]:
-    """Content by name below annotations/: `list.txt`, `trimaps/boxer_1.png`."""
-    members = files(folder / "annotations.tar.gz").items()
-    return {name.removeprefix("annotations/"): content for name, content in members}
+def pictures(files: dict[str, bytes]) -> dict[str, Image.Image]:
+    """By stem."""
+    return {Path(name).stem: Image.open(io.BytesIO(files[name])) for name in files if name.endswith(".jpg")}
 
 
-@pytest.fixture(scope="module")
-def splits(annotations: dict[str, bytes]) -> dict[str, dict[str, list[int]]]:
-    """The three numbers behind each name of the split lists."""
-    rows = {name: [line.split(" ") for line in annotations[f"{name}.txt"].decode().splitlines()] for name in SPLITS}
-    return {split: {name: [int(number) for number in ids] for name, *ids in rows[split]} for split in SPLITS}
-
-
-def files(archive: Path) -> dict[str, bytes]:
-    with tarfile.open(archive) as tar:
-        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}
-
-
-def opened(content: bytes) -> Image.Image:
-    return Image.open(io.BytesIO(content))
-
-
-def test_another_process_hash_seed_time_zone_and_umask_give_the_same_bytes(folder, tmp_path):
+def test_archives_are_the_same_bytes_everywhere_and_tell_nothing_of_when_and_by_whom_they_were_made(folder, tmp_path):
     code = "import sys, pathlib, pipeline.data.embedded as e; e.draw(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
     around = os.environ | {"PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"}
     command = [sys.executable, "-c", code, tmp_path, str(PER_BREED)]
     subprocess.run(command, env=around, cwd=REPOSITORY, umask=0o077, check=True)
     for archive in ARCHIVES:
-        assert (tmp_path / archive).read_bytes() == (folder / archive).read_bytes()
-
-
-def test_archives_tell_nothing_of_when_where_and_by_whom_they_were_made(folder):
-    for archive in ARCHIVES:
-        assert (folder / archive).read_bytes()[3:8] == bytes(5), "gzip's flags (a file name) and time"
+        data = (folder / archive).read_bytes()
+        assert (tmp_path / archive).read_bytes() == data
+        assert data[3:8] == bytes(5), "gzip's flags (a file name) and time"
         with tarfile.open(folder / archive) as tar:
             assert {(m.mtime, m.uid, m.gid, m.uname, m.gname) for m in tar} == {(0, 0, 0, "", "")}
 
 
-def test_every_breed_has_its_numbered_pictures_of_various_oblong_sizes(images):
-    pictures = {name: content for name, content in images.items() if name.endswith(".jpg")}
-    assert sorted(pictures) == sorted(f"{breed}_{n}.jpg" for breed in CATS + DOGS for n in range(1, PER_BREED + 1))
-    assert len({hashlib.sha256(content).digest() for content in pictures.values()}) == len(pictures)
-    sizes = {opened(content).size for content in pictures.values()}
+def test_every_breed_has_its_numbered_pictures_of_various_oblong_sizes_and_some_are_no_rgb_jpeg(files, pictures):
+    assert pictures.keys() == NAMES
+    assert len({hashlib.sha256(files[f"images/{name}.jpg"]).digest() for name in NAMES}) == len(NAMES)
+    sizes = {picture.size for picture in pictures.values()}
     assert all(160 <= min(size) < max(size) <= 320 for size in sizes)
-    assert len(sizes) > len(pictures) / 2
+    assert len(sizes) > len(NAMES) / 2
+    odd = {name: kind for name in NAMES if (kind := (pictures[name].format, pictures[name].mode)) != ("JPEG", "RGB")}
+    assert odd == {
+        "Abyssinian_3": ("GIF", "P"),
+        "Abyssinian_5": ("PNG", "RGBA"),
+        "beagle_1": ("JPEG", "CMYK"),
+        "Bengal_2": ("JPEG", "L"),
+    }
+    assert "images/Abyssinian_100.mat" in files
 
 
-def test_odd_numbers_are_test_even_ones_trainval_and_two_pictures_are_in_no_list(splits, annotations):
-    names = {f"{breed}_{number}" for breed in CATS + DOGS for number in range(1, PER_BREED + 1)}
-    listed = names - {"Abyssinian_3", "boxer_3"}
-    assert splits["test"].keys() == {name for name in listed if name[-1] in "135"}
-    assert splits["trainval"].keys() == {name for name in listed if name[-1] in "24"}
-    lines = annotations["list.txt"].decode().splitlines()
-    assert all(line.startswith("#") for line in lines[:6])
-    assert sorted(lines[6:]) == sorted(f"{name} {a} {b} {c}" for s in SPLITS for name, (a, b, c) in splits[s].items())
-
-
-def test_the_lists_number_classes_species_and_the_breeds_of_a_species(splits):
+def test_odd_numbers_are_test_even_ones_trainval_and_the_lists_number_class_species_and_breed(files):
     in_order = sorted(CATS + DOGS, key=str.lower)
-    for name, ids in (splits["trainval"] | splits["test"]).items():
-        breed = name.rsplit("_", 1)[0]
-        kin = CATS if breed in CATS else DOGS
-        assert ids == [in_order.index(breed) + 1, 1 if breed in CATS else 2, kin.index(breed) + 1]
+    expected = {}
+    for name in LISTED:
+        breed, number = name.rsplit("_", 1)
+        species, kin = (1, CATS) if breed in CATS else (2, DOGS)
+        line = f"{name} {in_order.index(breed) + 1} {species} {kin.index(breed) + 1}"
+        expected[line] = "test" if number in "135" else "trainval"
+    lists = {name: files[f"annotations/{name}.txt"].decode().splitlines() for name in ("list", *SPLITS)}
+    for split in SPLITS:
+        assert sorted(lists[split]) == sorted(line for line in expected if expected[line] == split)
+    assert all(line.startswith("#") for line in lists["list"][:6])
+    assert sorted(lists["list"][6:]) == sorted(expected)
 
 
-def test_each_listed_picture_has_a_trimap_of_its_size_with_about_a_tenth_contour(images, annotations, splits):
-    listed = splits["trainval"].keys() | splits["test"].keys()
-    trimaps = {Path(name).stem: content for name, content in annotations.items() if name.startswith("trimaps/")}
+def test_each_listed_picture_has_a_trimap_of_its_size_with_about_a_tenth_contour(files, pictures):
+    trimaps = {Path(name).stem: content for name, content in files.items() if "/trimaps/" in name}
     strays = {name for name in trimaps if name.startswith("._")}
-    assert (trimaps.keys() - strays == listed, len(strays)) == (True, 12)
-    for name in listed:
-        trimap = opened(trimaps[name])
-        assert (trimap.mode, trimap.size) == ("L", opened(images[f"{name}.jpg"]).size)
+    assert (trimaps.keys() - strays, len(strays)) == (LISTED, 12)
+    contour = []
+    for name in LISTED:
+        trimap = Image.open(io.BytesIO(trimaps[name]))
+        assert (trimap.mode, trimap.size) == ("L", pictures[name].size)
         assert set(np.unique(trimap)) == {1, 2, 3}
-    assert 0.07 < np.mean([np.mean(np.asarray(opened(trimaps[name])) == 3) for name in listed]) < 0.14
-
-
-def test_some_pictures_are_not_what_their_names_say(images):
-    odd = ("Abyssinian_1", "Abyssinian_3", "Abyssinian_5", "beagle_1", "Bengal_2")
-    kinds = [opened(images[f"{name}.jpg"]) for name in odd]
-    assert [(kind.format, kind.mode) for kind in kinds] == [
-        ("JPEG", "RGB"),
-        ("GIF", "P"),
-        ("PNG", "RGBA"),
-        ("JPEG", "CMYK"),
-        ("JPEG", "L"),
-    ]
-    assert "Abyssinian_100.mat" in images
+        contour.append(np.mean(np.asarray(trimap) == 3))
+    assert 0.07 < np.mean(contour) < 0.14

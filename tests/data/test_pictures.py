@@ -68,17 +68,14 @@ def test_every_kind_of_picture_becomes_rgb_by_its_content(picture, file_format, 
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", "cannot identify image file"),
         (b"<!DOCTYPE html><html>Not Found</html>", "cannot identify image file"),
         (encode(solid("RGB", ORANGE), "TIFF"), "cannot identify image file"),
         (encode(noise(64, 64), "JPEG")[:-200], "image file is truncated"),
-        (encode(noise(64, 64), "PNG")[:-2000], "image file is truncated"),
         (encode(noise(64, 64), "JPEG")[:2000] + encode(noise(64, 64), "JPEG"), "broken data stream when reading .*"),
     ],
-    ids=["empty", "web page", "unknown format", "JPEG cut", "PNG cut", "JPEG in a JPEG"],
+    ids=["web page", "unknown format", "JPEG cut", "JPEG in a JPEG"],
 )
 def test_an_unreadable_picture_has_the_same_reason_every_time(data, reason):
-    assert unreadable(data) == unreadable(data)
     assert re.fullmatch(rf"{reason}( \(\d+ bytes not processed\))?", unreadable(data))  # no memory address
 
 
@@ -89,11 +86,8 @@ def test_a_picture_that_declares_too_many_pixels_is_rejected_by_its_header(file_
     allowed = "allowed: 25,000,000, and 65,535 on a side"
     assert unreadable(declaring(file_format, 12_500, 2_001)) == f"declares 12500 x 2001 pixels; {allowed}"
     assert unreadable(declaring(file_format, 50_000, 50_000)) == f"declares 50000 x 50000 pixels; {allowed}"
-
-
-def test_so_is_a_picture_of_few_pixels_all_in_one_row_but_not_one_just_under_the_limit():
-    assert unreadable(declaring("PNG", 65_536, 1)).startswith("declares 65536 x 1 pixels; allowed: ")
-    assert "truncated" in unreadable(declaring("PNG", 12_500, 2_000))
+    assert unreadable(declaring("PNG", 65_536, 1)) == f"declares 65536 x 1 pixels; {allowed}"
+    assert "truncated" in unreadable(declaring("PNG", 12_500, 2_000)), "this many are read"
 
 
 @pytest.mark.parametrize("marked", [bytes, as_mpo], ids=["JPEG", "MPO"])
@@ -129,12 +123,9 @@ def test_whatever_is_in_a_file_it_ends_as_a_sample_or_one_line(picture, mask):
 
 SIDE = int(MAX_PIXELS**0.5)
 LIMITS = {
-    "RGBA PNG": lambda: encode(Image.new("RGBA", (SIDE, SIDE))),
     "run-length BMP": lambda: run_length_bmp(SIDE),
     "progressive JPEG": lambda: jpeg_of_scans(MAX_SCANS - 20, "RGB", (SIDE, SIDE)),
-    "CMYK JPEG full of empty segments": lambda: jpeg_of_segments(
-        MAX_FILE_BYTES, jpeg_of_scans(0, "CMYK", (SIDE, SIDE))
-    ),
+    "JPEG of empty segments": lambda: jpeg_of_segments(MAX_FILE_BYTES, jpeg_of_scans(0, "CMYK", (SIDE, SIDE))),
 }
 WORK = """
 import sys
@@ -157,68 +148,49 @@ def test_the_worst_that_is_allowed_takes_less_than_1_gib_and_some_seconds(tmp_pa
     assert (mebibytes < 1024, time.monotonic() - started < 60) == (True, True), mebibytes
 
 
-def test_the_trimap_values_1_2_3_become_the_classes_0_1_2():
-    sample = prepare(encode(solid("RGB", ORANGE, (4, 2))), trimap([[1, 1, 2, 2], [3, 3, 1, 1]]), SIZE)
-    assert (sample.mask.dtype, sample.mask.shape) == (np.uint8, (16, 16))
-    assert (sample.mask == np.kron([[0, 1], [2, 0]], np.ones((8, 8)))).all()
-
-
 @pytest.mark.parametrize(
     ("mask", "reason"),
     [
-        (b"text", "cannot identify image file"),
         (trimap([[1, 2], [3, 0]]), r"values \[0, 1, 2, 3\]; allowed: 1, 2, 3"),
         (trimap([[1, 2], [3, 255]]), r"values \[1, 2, 3, 255\]; allowed: 1, 2, 3"),
-        (trimap([[1, 2, 3], [3, 1, 1]]), "3 x 2 pixels, its picture 2 x 2 pixels"),
         (declaring("PNG", 3000, 3000), "3000 x 3000 pixels, its picture 2 x 2 pixels"),  # before its pixels are read
         (trimap([[1, 2], [3, 1]])[:-24], ".*truncated.*"),
         (encode(solid("RGBA", (1, 2, 3, 255), (2, 2))), "mode RGBA; allowed: one channel"),
-        (encode(solid("LA", (1, 255), (2, 2))), "mode LA; allowed: one channel"),
     ],
-    ids=["no picture", "value 0", "value 255", "other size", "large", "cut", "RGBA", "LA"],
+    ids=["value 0", "value 255", "other size", "cut", "RGBA"],
 )
 def test_a_trimap_that_is_none_or_not_its_pictures_is_unreadable(mask, reason):
     assert re.fullmatch(f"trimap: {reason}", unreadable(encode(solid("RGB", ORANGE, (2, 2))), mask))
 
 
-def test_a_fine_checkerboard_becomes_grey_in_the_pictures_and_stays_two_classes_in_the_mask():
-    checkers = np.indices((96, 96)).sum(0) % 2
-    picture = Image.fromarray((255 * checkers).astype(np.uint8))
-    sample = prepare(encode(picture), trimap((1 + 2 * checkers).tolist()), SIZE)  # the classes 0 and 2
-    assert np.abs(sample.image.astype(float) - 127.5).max() < 10
-    assert set(np.unique(sample.mask)) <= {0, 2}
-
-
-@pytest.mark.parametrize("size", [(5, 500), (500, 5), (4, 4), (31, 33)])
+@pytest.mark.parametrize("size", [(5, 500), (500, 5), (4, 4), (31, 33), (SIZE, SIZE)])
 def test_a_picture_of_any_shape_is_resized_as_pillow_does_it(size):
     smooth = noise(3, 3).resize(size, Image.Resampling.BICUBIC)
     expected = np.asarray(smooth.resize((SIZE, SIZE), Image.Resampling.BILINEAR)).astype(int)
-    assert np.abs(square(encode(smooth, "PNG"), SIZE) - expected).mean() < 4  # of 255
+    difference = np.abs(square(encode(smooth, "PNG"), SIZE) - expected).mean()
+    assert difference <= (0 if size == (SIZE, SIZE) else 4)  # of 255
 
 
 @pytest.mark.parametrize("width", [35, 63, 703])
-def test_stripes_too_fine_for_the_size_become_grey(width):
-    stripes = np.zeros((SIZE, width, 3), np.uint8)
-    stripes[:, ::2] = 255
+def test_stripes_too_fine_for_the_size_become_grey_in_the_picture_and_stay_two_classes_in_the_mask(width):
+    stripes = np.zeros((SIZE, width), np.uint8)
+    stripes[:, ::2] = 1
+    sample = prepare(encode(Image.fromarray(255 * stripes)), trimap((1 + 2 * stripes).tolist()), SIZE)
     # A column is the mean of at least two pixels and parts: of an odd number n, (n + 1) / 2 of them may be white.
-    assert np.abs(square(encode(Image.fromarray(stripes)), SIZE) - 127.5).max() <= 127.5 / (width / SIZE) + 1
+    assert np.abs(sample.image - 127.5).max() <= 127.5 / (width / SIZE) + 1
+    assert set(np.unique(sample.mask)) <= {0, 2}
 
 
-def test_a_picture_that_has_the_size_stays_as_it_is():
-    exact = noise(SIZE, SIZE)
-    np.testing.assert_array_equal(square(encode(exact, "PNG"), SIZE), np.asarray(exact))
-
-
-def test_picture_and_mask_keep_their_corners_and_lose_their_aspect_ratio():
+def test_picture_and_mask_keep_their_corners_lose_their_aspect_ratio_and_values_1_2_3_become_classes_0_1_2():
     picture = np.zeros((40, 80, 3), np.uint8)
     picture[:20, :40] = ORANGE  # the upper left quarter
-    classes = np.full((40, 80), 2)
-    classes[:20, :40] = 1
-    sample = prepare(encode(Image.fromarray(picture)), trimap(classes.tolist()), SIZE)
+    quarters = np.kron([[1, 2], [3, 1]], np.ones((20, 40), int))
+    sample = prepare(encode(Image.fromarray(picture)), trimap(quarters.tolist()), SIZE)
     assert (sample.image[:7, :7] == ORANGE).all()
     assert (sample.image[9:] == 0).all()
     assert (sample.image[:, 9:] == 0).all()
-    assert (sample.mask == np.kron([[0, 1], [1, 1]], np.ones((8, 8)))).all()
+    assert sample.mask.dtype == np.uint8
+    np.testing.assert_array_equal(sample.mask, np.kron([[0, 1], [2, 0]], np.ones((8, 8))))
 
 
 @pytest.mark.parametrize(("at_least", "size"), [(176, (200, 400)), (101, (125, 250)), (100, (100, 200))])
@@ -227,11 +199,7 @@ def test_a_jpeg_is_decoded_at_a_reduced_size_that_leaves_enough_pixels(at_least,
 
 
 @pytest.mark.parametrize("at_least", [400, 100])
-@pytest.mark.parametrize(
-    ("mode", "options"),
-    [("RGB", {}), ("L", {}), ("RGB", {"progressive": True}), ("RGB", {"exif": TURNED}), ("CMYK", {})],
-    ids=["RGB", "grey", "progressive", "to be turned", "CMYK"],
-)
+@pytest.mark.parametrize(("mode", "options"), [("RGB", {}), ("L", {}), ("RGB", {"exif": TURNED}), ("CMYK", {})])
 def test_a_jpeg_is_decoded_to_the_pixels_that_pillow_finds_at_that_size(mode, options, at_least):
     file = io.BytesIO()
     noise(40, 40).convert(mode).resize((400, 400), Image.Resampling.BICUBIC).save(file, "JPEG", **options)
@@ -245,9 +213,3 @@ def test_bytes_too_many_before_a_jpegs_end_change_nothing_and_print_nothing(capf
     whole = encode(noise(64, 64), "JPEG")
     np.testing.assert_array_equal(decode(whole[:-2] + bytes(100) + whole[-2:]), decode(whole))
     assert capfd.readouterr() == ("", "")
-
-
-def test_a_reduced_jpeg_becomes_nearly_what_the_whole_one_would():
-    jpeg = encode(noise(9, 6).resize((540, 360), Image.Resampling.BICUBIC), "JPEG")
-    whole = np.asarray(Image.open(io.BytesIO(jpeg)).resize((180, 180), Image.Resampling.BOX))
-    assert np.abs(square(jpeg, 180).astype(int) - whole).mean() < 1  # of 255
