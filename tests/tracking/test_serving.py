@@ -28,10 +28,7 @@ def noise(mode: str, width: int, height: int) -> Image.Image:
 
 
 JPEG, ALPHA = encode(noise("RGB", 61, 37), "JPEG"), encode(noise("RGBA", 15, 16))
-PICTURES = [
-    *(JPEG, encode(noise("CMYK", 20, 31), "JPEG"), encode(noise("RGB", 33, 90)), ALPHA, encode(noise("L", 5, 7))),
-    *(encode(noise("P", 40, 40)), encode(noise("P", 18, 9), "GIF"), encode(noise("RGB", 1, 1))),
-]
+PICTURES = [JPEG, ALPHA, encode(noise("P", 18, 9), "GIF"), encode(noise("RGB", 1, 1))]
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +46,8 @@ def url(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     store = ["env", f"--chdir={folder}", f"MLFLOW_TRACKING_URI=sqlite:///{repository / 'mlflow.db'}"]
     model = ["--model-uri=models:/pets-segmenter@champion", "--env-manager=local", f"--port={port}"]
     process = start([*store, "mlflow", "models", "serve", *model], folder / "log", is_up)
-    try:
-        yield f"{url}/invocations"
-    finally:
-        kill(process)
+    yield f"{url}/invocations"
+    kill(process)
 
 
 def base64_of(content: bytes) -> str:
@@ -86,23 +81,19 @@ def test_pictures_of_any_kind_and_size_get_their_masks_and_areas_in_their_order(
             assert said[label] == pytest.approx((found == value).sum() / found.size)
 
 
-def test_what_is_no_picture_is_a_bad_request_that_names_the_row(url: str) -> None:
-    answer = ask(url, JPEG, b"a letter about a cat")
-    assert answer.status_code == 400
-    assert answer.json()["message"].endswith(f"row 1: {NO_PICTURE}")
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        lambda text: {"dataframe_split": {"columns": ["picture"], "data": [[text]]}},
-        lambda text: {"inputs": {"picture": [text]}},
-        lambda text: {"instances": [{"picture": text}]},
+        lambda texts: {"dataframe_split": {"columns": ["picture"], "data": [[text] for text in texts]}},
+        lambda texts: {"inputs": {"picture": texts}},
+        lambda texts: {"instances": [{"picture": text} for text in texts]},
     ],
     ids=["dataframe_split", "inputs", "instances"],
 )
-def test_every_form_of_request_that_mlflow_knows_carries_a_picture(url: str, body: Callable[[str], dict]) -> None:
-    answer = requests.post(url, json=body(base64_of(ALPHA)), timeout=60)
-    assert answer.json() == ask(url, ALPHA).json()
-    answer = requests.post(url, json=body(base64_of(b"a letter")), timeout=60)
-    assert (answer.status_code, NO_PICTURE in answer.text) == (400, True)
+def test_every_form_of_request_that_mlflow_knows_carries_pictures_and_what_is_none_is_a_bad_one_that_names_the_row(
+    url: str, body: Callable[[list[str]], dict]
+) -> None:
+    picture, letter = base64_of(ALPHA), base64_of(b"a letter about a cat")
+    assert requests.post(url, json=body([picture]), timeout=60).json() == ask(url, ALPHA).json()
+    answer = requests.post(url, json=body([picture, letter]), timeout=60)
+    assert (answer.status_code, f"row 1: {NO_PICTURE}" in answer.text) == (400, True)
