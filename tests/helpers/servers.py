@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from tests.helpers.programs import program
-from tests.helpers.project import environment
+from tests.helpers.project import environment, run_in
 
 STARTING = 60  # seconds that a server may take
 
@@ -39,10 +39,11 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def call(*command: str, folder: Path) -> None:
-    """Run a command in a folder; its words are seen only if it fails."""
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+def is_up(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).ok
+    except requests.RequestException:
+        return False
 
 
 def start(command: list[str], log: Path, is_ready: Callable[[], bool]) -> subprocess.Popen:
@@ -80,11 +81,11 @@ def postgres() -> Iterator[str]:
         if user:
             shutil.chown(folder, "postgres")
         encoding = ["--encoding=UTF8", "--locale=C"]
-        call(*user, initdb, "--username=postgres", "--auth=trust", "--no-sync", *encoding, data, folder=folder)
+        run_in(folder, *user, initdb, "--username=postgres", "--auth=trust", "--no-sync", *encoding, data)
         options = f"-F -k {folder} -c listen_addresses=''"  # no fsync, no port
-        call(*user, pg_ctl, "start", "--wait", "-D", data, "-l", f"{folder}/log", "-o", options, folder=folder)
+        run_in(folder, *user, pg_ctl, "start", "--wait", "-D", data, "-l", f"{folder}/log", "-o", options)
         yield f"postgresql://postgres@/postgres?host={folder}"
-        call(*user, pg_ctl, "stop", "--mode=immediate", "-D", data, folder=folder)
+        run_in(folder, *user, pg_ctl, "stop", "--mode=immediate", "-D", data)
 
 
 class MlflowServer:
@@ -101,13 +102,7 @@ class MlflowServer:
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         store = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
         command = [sys.executable, "-m", "mlflow", "server", *place, *store, "--serve-artifacts"]
-        self.process = start(command, self.folder / "log", self.is_healthy)
-
-    def is_healthy(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=1).ok
-        except requests.RequestException:
-            return False
+        self.process = start(command, self.folder / "log", lambda: is_up(f"{self.url}/health"))
 
     def empty(self) -> None:
         """Delete all but what a new store has: the experiment Default."""
@@ -166,7 +161,7 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
     """The URL of this machine for an sshd that lets this user in, and the user's key."""
     folder, port = tmp_path_factory.mktemp("sshd"), free_port()
     for name in ("host", "user"):
-        call(program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", name, folder=folder)
+        run_in(folder, program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", name)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd wants it; Debian's service makes it
     (folder / "config").write_text(SSHD.format(port=port, folder=folder))

@@ -80,8 +80,8 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
 def test_the_same_results_again_leave_the_one_run_and_a_changed_evaluation_replaces_its_metrics_alone(
     store: Path,
 ) -> None:
-    first = record_one("classifier", 0.5)
-    again = record_one("classifier", 0.5, origin="another")
+    first = record_one("classifier")
+    again = record_one("classifier", origin="another")
     assert again.to_dictionary() == first.to_dictionary()
     assert (len(runs("classifier")), deleted_runs("classifier")) == (1, [])
     assert len(logged(first, "test_accuracy")) == 1
@@ -155,7 +155,7 @@ def test_a_lock_that_names_another_training_does_not_change_a_finished_run(prepa
 
 
 def test_of_two_machines_that_end_the_same_training_the_older_run_stays(prepared: Path) -> None:
-    first = record_one("classifier", 0.5)
+    first = record_one("classifier")
     other = mlflow.MlflowClient().create_run(first.info.experiment_id, tags=first.data.tags)
     mlflow.MlflowClient().set_terminated(other.info.run_id)
     record(result_here("classifier"), Origin({}))
@@ -168,10 +168,10 @@ def test_the_part_of_a_run_that_a_kill_left_goes_when_the_whole_one_is_written(
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.tracking.record.log_model", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            record_one("classifier", 0.5)
+            record_one("classifier")
     assert [run.info.status == "FINISHED" for run in runs("classifier")] == [False]
     assert find(result_here("classifier")) is None
-    assert record_one("classifier", 0.5).info.status == "FINISHED"
+    assert record_one("classifier").info.status == "FINISHED"
     only_run("classifier")
 
 

@@ -15,7 +15,7 @@ from pipeline.evaluation.segmenter import answer
 from pipeline.tasks import TASKS
 from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.petsbuilder import encode
-from tests.helpers.servers import free_port, kill, start
+from tests.helpers.servers import free_port, is_up, kill, start
 
 pytestmark = pytest.mark.slow
 
@@ -36,16 +36,9 @@ def url(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Where the segmenter's champion is served, from an empty folder, without this project on Python's path."""
     folder, port = tmp_path_factory.mktemp("serving"), free_port()
     url = f"http://127.0.0.1:{port}"
-
-    def is_up() -> bool:
-        try:
-            return requests.get(f"{url}/ping", timeout=1).ok
-        except requests.RequestException:
-            return False
-
     store = ["env", f"--chdir={folder}", f"MLFLOW_TRACKING_URI=sqlite:///{repository / 'mlflow.db'}"]
     model = ["--model-uri=models:/pets-segmenter@champion", "--env-manager=local", f"--port={port}"]
-    process = start([*store, "mlflow", "models", "serve", *model], folder / "log", is_up)
+    process = start([*store, "mlflow", "models", "serve", *model], folder / "log", lambda: is_up(f"{url}/ping"))
     yield f"{url}/invocations"
     kill(process)
 
@@ -70,10 +63,8 @@ def masks(answers: list[dict]) -> list[np.ndarray]:
 
 
 def test_pictures_of_any_kind_and_size_get_their_masks_and_areas_in_their_order(url: str, repository: Path) -> None:
-    answers, model = (
-        ask(url, *PICTURES).json()["predictions"],
-        load_checkpoint(repository / "data/models/segmenter.keras"),
-    )
+    model = load_checkpoint(repository / "data/models/segmenter.keras")
+    answers = ask(url, *PICTURES).json()["predictions"]
     for said, found, picture in zip(answers, masks(answers), PICTURES, strict=True):
         (expected,) = answer(model, square(picture, 16)[None], [size_of(picture)])
         np.testing.assert_array_equal(found, expected["mask"] + 1)

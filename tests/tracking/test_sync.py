@@ -81,10 +81,7 @@ def test_sync_writes_what_the_store_lacks_a_deleted_run_too_and_then_nothing(
     ("edit", "line"),
     [
         (Path.unlink, "data/models/classifier.keras is neither in DVC's cache nor in a remote: "),
-        (
-            lambda path: path.write_text("mine"),
-            "data/models/classifier.keras is not what dvc.lock names; `dvc",
-        ),
+        (lambda path: path.write_text("mine"), "data/models/classifier.keras is not what dvc.lock names; `dvc"),
     ],
     ids=["nowhere", "edited"],
 )
