@@ -102,20 +102,15 @@ def start_stage(folder: Path, *arguments: str, **variables: str) -> subprocess.P
     variables: of its environment; the store that the test has chosen is in it.
     """
     store = {name: os.environ[name] for name in ("MLFLOW_TRACKING_URI",) if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-um", f"pipeline.{arguments[0]}", *arguments[1:]],
-        cwd=folder,
-        env=environment() | {"PYTHONPATH": str(REPOSITORY)} | store | variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    stage = (sys.executable, "-m", f"pipeline.{arguments[0]}", *arguments[1:])
+    return start_in(folder, *stage, **({"PYTHONPATH": str(REPOSITORY)} | store | variables))
 
 
-def start_in(folder: Path, *command: str) -> subprocess.Popen:
-    """Start a command in a folder; its lines come as they are printed."""
+def start_in(folder: Path, *command: str, **variables: str) -> subprocess.Popen:
+    """Start a command in a folder; its lines come as they are printed. variables: of its environment."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=folder, env=environment() | {"PYTHONUNBUFFERED": "1"}, text=True, **streams)
+    around = environment() | {"PYTHONUNBUFFERED": "1"} | variables
+    return subprocess.Popen(command, cwd=folder, env=around, text=True, **streams)
 
 
 def clone_of(repository: Path, folder: Path) -> Path:

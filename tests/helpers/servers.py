@@ -1,4 +1,4 @@
-"""Real servers on loopback and in temporary folders: PostgreSQL, `mlflow server` on it, sshd."""
+"""Real servers on loopback and in temporary folders: PostgreSQL, `mlflow server` on it, sshd. Each starts once."""
 
 import getpass
 import os
@@ -11,14 +11,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import pytest
 import requests
 
 from tests.helpers.programs import program
-from tests.helpers.project import environment
+from tests.helpers.project import environment, run_in
 
 STARTING = 60  # seconds that a server may take
 
@@ -39,10 +39,11 @@ def free_port() -> int:
         return server.getsockname()[1]
 
 
-def call(*command: str, folder: Path) -> None:
-    """Run a command in a folder; its words are seen only if it fails."""
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+def is_up(url: str) -> bool:
+    try:
+        return requests.get(url, timeout=1).ok
+    except requests.RequestException:
+        return False
 
 
 def start(command: list[str], log: Path, is_ready: Callable[[], bool]) -> subprocess.Popen:
@@ -70,9 +71,9 @@ def kill(process: subprocess.Popen) -> None:
     process.wait()
 
 
-@contextmanager
+@pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """A PostgreSQL that is reached only by a socket in a temporary folder; yields its URI."""
+    """The URI of a PostgreSQL that is reached only by a socket in a temporary folder."""
     initdb, pg_ctl = program("initdb", "postgresql"), program("pg_ctl", "postgresql")
     user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses to run as root
     with tempfile.TemporaryDirectory() as name:  # pytest's folders are closed to the user postgres
@@ -80,13 +81,11 @@ def postgres() -> Iterator[str]:
         if user:
             shutil.chown(folder, "postgres")
         encoding = ["--encoding=UTF8", "--locale=C"]
-        call(*user, initdb, "--username=postgres", "--auth=trust", "--no-sync", *encoding, data, folder=folder)
+        run_in(folder, *user, initdb, "--username=postgres", "--auth=trust", "--no-sync", *encoding, data)
         options = f"-F -k {folder} -c listen_addresses=''"  # no fsync, no port
-        call(*user, pg_ctl, "start", "--wait", "-D", data, "-l", f"{folder}/log", "-o", options, folder=folder)
-        try:
-            yield f"postgresql://postgres@/postgres?host={folder}"
-        finally:
-            call(*user, pg_ctl, "stop", "--mode=immediate", "-D", data, folder=folder)
+        run_in(folder, *user, pg_ctl, "start", "--wait", "-D", data, "-l", f"{folder}/log", "-o", options)
+        yield f"postgresql://postgres@/postgres?host={folder}"
+        run_in(folder, *user, pg_ctl, "stop", "--mode=immediate", "-D", data)
 
 
 class MlflowServer:
@@ -103,16 +102,7 @@ class MlflowServer:
         place = ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         store = ["--backend-store-uri", self.database, "--artifacts-destination", str(self.folder / "artifacts")]
         command = [sys.executable, "-m", "mlflow", "server", *place, *store, "--serve-artifacts"]
-        self.process = start(command, self.folder / "log", self.is_healthy)
-
-    def is_healthy(self) -> bool:
-        try:
-            return requests.get(f"{self.url}/health", timeout=1).ok
-        except requests.RequestException:
-            return False
-
-    def stop(self) -> None:
-        kill(self.process)
+        self.process = start(command, self.folder / "log", lambda: is_up(f"{self.url}/health"))
 
     def empty(self) -> None:
         """Delete all but what a new store has: the experiment Default."""
@@ -125,7 +115,7 @@ class MlflowServer:
     @contextmanager
     def away(self) -> Iterator[None]:
         """Within: nobody answers. Afterwards: there again, with all that it had."""
-        self.stop()
+        kill(self.process)
         try:
             yield
         finally:
@@ -141,43 +131,44 @@ class MlflowServer:
             os.killpg(self.process.pid, signal.SIGCONT)
 
 
-@contextmanager
-def mlflow_server(database: str, folder: Path) -> Iterator[MlflowServer]:
-    server = MlflowServer(database, folder)
+@pytest.fixture(scope="session")
+def mlflow_server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    """The one `mlflow server` of the session, with what other tests have left in it."""
+    server = MlflowServer(postgres, tmp_path_factory.mktemp("mlflow_server"))
     server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    yield server
+    kill(server.process)
 
 
-@dataclass
-class Sshd:
-    """An sshd that lets this user in with one key."""
-
-    port: int
-    key: Path
-
-    def url(self, path: Path) -> str:
-        """A folder of this machine, as DVC names it when it is reached by SSH."""
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
+@pytest.fixture
+def server(prepared: Path, mlflow_server: MlflowServer, monkeypatch: pytest.MonkeyPatch) -> MlflowServer:
+    """`prepared`, with an empty `mlflow server` on PostgreSQL as its store."""
+    mlflow_server.empty()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
+    return mlflow_server
 
 
-@contextmanager
-def sshd(folder: Path) -> Iterator[Sshd]:
-    """An sshd whose keys and configuration are in a folder."""
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest, prepared: Path) -> Path:
+    """`prepared`, once with its own store and once with the server's: what holds for one must hold for the other."""
+    if request.param == "server":
+        request.getfixturevalue("server")
+    return prepared
+
+
+@pytest.fixture
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The URL of this machine for an sshd that lets this user in, and the user's key."""
+    folder, port = tmp_path_factory.mktemp("sshd"), free_port()
     for name in ("host", "user"):
-        call(program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", name, folder=folder)
+        run_in(folder, program("ssh-keygen", "openssh-client"), "-q", "-t", "ed25519", "-N", "", "-f", name)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # root's sshd wants it; Debian's service makes it
-    server = Sshd(free_port(), folder / "user")
-    (folder / "config").write_text(SSHD.format(port=server.port, folder=folder))
+    (folder / "config").write_text(SSHD.format(port=port, folder=folder))
     command = [program("sshd", "openssh-server"), "-D", "-e", "-f", str(folder / "config")]
-    process = start(command, folder / "log", lambda: is_open(server.port))
-    try:
-        yield server
-    finally:
-        kill(process)
+    process = start(command, folder / "log", lambda: is_open(port))
+    yield f"ssh://{getpass.getuser()}@127.0.0.1:{port}", folder / "user"
+    kill(process)
 
 
 def is_open(port: int) -> bool:

@@ -42,10 +42,8 @@ def ui(store: Path) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     server = start([*command, "--backend-store-uri", f"sqlite:///{store}"], store.parent / "log", lambda: is_open(port))
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        kill(server)
+    yield f"http://127.0.0.1:{port}"
+    kill(server)
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +71,13 @@ def reproduced(repository: Path) -> Run:
     return run
 
 
-def new_tab(link: Locator) -> Page:
-    """The page that a link opens beside the present one."""
-    with link.page.expect_popup() as opened:
-        link.click()
-    return opened.value
-
-
 def open_view(page: Page, name: str) -> Page:
     """From the list of experiments to the view of one, by the link in its description."""
     page.get_by_role("link", name="pets-classifier").click()
     page.get_by_role("button", name="Got it").click()  # MLflow takes everybody for a builder of agents
-    return new_tab(page.get_by_role("link", name=name, exact=True))
-
-
-def column(page: Page, name: str) -> Locator:
-    return page.get_by_role("columnheader", name=name, exact=True).first
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name=name, exact=True).click()
+    return opened.value
 
 
 def chart(page: Page, title: str) -> Locator:
@@ -104,7 +93,7 @@ def expect_curves(card: Locator, *legend: str) -> None:
 def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(page: Page, repository: Path) -> None:
     table, run = open_view(page, "table"), reproduced(repository)
     for name in (*ACCURACY, "learning_rate", "seed", "champion", "best_val_loss"):
-        expect(column(table, name)).to_be_visible()
+        expect(table.get_by_role("columnheader", name=name, exact=True).first).to_be_visible()
     for name in ACCURACY:
         digits = f"{run.data.metrics[name]:.10f}".rstrip("0").rstrip(".")[:8]
         expect(table.get_by_role("gridcell", name=digits).first).to_be_visible()

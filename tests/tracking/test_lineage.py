@@ -67,24 +67,17 @@ def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "uncommitted" not in origin.tags
 
 
-@pytest.mark.parametrize(
-    ("event", "tags"),
-    [
-        ({}, {"ci_commit": "merged"}),
-        (
-            {"pull_request": {"number": 5, "head": {"sha": "proposed"}}},
-            {"ci_commit": "proposed", "ci_pull_request": "https://github.com/me/pets/pull/5"},
-        ),
-    ],
-    ids=["push", "pull request"],
-)
 def test_github_actions_adds_the_commit_the_pull_request_and_its_own_run(
-    project: Path, monkeypatch: pytest.MonkeyPatch, event: dict, tags: dict[str, str]
+    project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in ACTIONS.items():
+    event, run = project / "event.json", {"ci_run": "https://github.com/me/pets/actions/runs/77"}
+    for name, value in (ACTIONS | {"GITHUB_EVENT_PATH": str(event)}).items():
         monkeypatch.setenv(name, value)
-    (project / "event.json").write_text(json.dumps(event))
-    monkeypatch.setenv("GITHUB_EVENT_PATH", str(project / "event.json"))
-    expected = {"ci_run": "https://github.com/me/pets/actions/runs/77"} | tags
-    for origin in (Origin.here("CPU"), Origin.restored(work_tree(), "classifier")):
-        assert {name: value for name, value in origin.tags.items() if name.startswith("ci_")} == expected
+    pull_request = {"ci_commit": "proposed", "ci_pull_request": "https://github.com/me/pets/pull/5"}
+    for happened, tags in (
+        ({}, {"ci_commit": "merged"}),
+        ({"pull_request": {"number": 5, "head": {"sha": "proposed"}}}, pull_request),
+    ):
+        event.write_text(json.dumps(happened))
+        for origin in (Origin.here("CPU"), Origin.restored(work_tree(), "classifier")):
+            assert {name: value for name, value in origin.tags.items() if name.startswith("ci_")} == run | tags

@@ -43,11 +43,6 @@ def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> dict[
     return found
 
 
-def test_a_model_holds_no_pickle(logged: dict[str, Path]) -> None:
-    files = [file for file in logged["classifier"].rglob("*") if file.is_file()]
-    assert {file.suffix for file in files} <= {".keras", ".py", ".txt", ".yaml", ".json", ""}
-
-
 @pytest.mark.slow
 def test_a_model_holds_the_code_that_answers_and_requires_every_package_that_this_imports(
     logged: dict[str, Path], tmp_path: Path
@@ -100,7 +95,11 @@ def test_the_logged_classifier_answers_with_a_label_and_its_probability_or_one_l
             model.predict(pd.DataFrame({"picture": [pictures[0], cell]}))
 
 
-def test_a_checkpoint_that_wants_to_run_code_of_its_own_is_not_loaded(logged: dict[str, Path], tmp_path: Path) -> None:
+def test_a_model_holds_no_pickle_and_a_checkpoint_with_code_of_its_own_is_not_loaded(
+    logged: dict[str, Path], tmp_path: Path
+) -> None:
+    files = [file for file in logged["classifier"].rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} <= {".keras", ".py", ".txt", ".yaml", ".json", ""}
     model = shutil.copytree(logged["classifier"], tmp_path / "model")
     (model / "data/classifier.keras").unlink()
     keras.Sequential([keras.Input((4, 4, 3)), keras.layers.Lambda(lambda x: x)]).save(model / "data/classifier.keras")

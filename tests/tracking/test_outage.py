@@ -19,31 +19,19 @@ pytestmark = pytest.mark.slow
 EPOCHS = 12
 
 
-@pytest.fixture
-def training(server: MlflowServer, prepared: Path):
-    """A training that has logged its second epoch to the server, as (process, the lines printed so far)."""
-    write_params(prepared, **tiny(train_classifier={"epochs": EPOCHS}))
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
-    process = start_stage(prepared, "train", "classifier", **patience)
-    read_until(process, "epoch 2/")
-    while len(logged(only_run("classifier"), "loss")) < 2:
-        time.sleep(0.05)
-    yield process
-    process.kill()
-
-
 def read_until(process: subprocess.Popen, words: str) -> None:
     assert any(words in line for line in process.stdout), process.stderr.read()
 
 
 def test_a_store_that_stays_away_keeps_no_stage_from_its_end_and_sync_writes_the_run(
-    server: MlflowServer,
-    prepared: Path,
-    training: subprocess.Popen,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture,
+    server: MlflowServer, prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
+    write_params(prepared, **tiny(train_classifier={"epochs": EPOCHS}))
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    training = start_stage(prepared, "train", "classifier", MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+    read_until(training, "epoch 2/")
+    while len(logged(only_run("classifier"), "loss")) < 2:
+        time.sleep(0.05)
     with server.away():
         _, said = training.communicate(timeout=120)
         assert training.returncode == 0

@@ -52,12 +52,11 @@ def verdicts() -> list[str]:
     return [mlflow.get_run(version.run_id).data.tags["champion"] for version in versions_of("classifier")]
 
 
-def delete_versions(task: str, *numbers: str) -> None:
-    for number in numbers:
-        mlflow.MlflowClient().delete_model_version(f"pets-{task}", number)
+def delete_version(number: str) -> None:
+    mlflow.MlflowClient().delete_model_version("pets-classifier", number)
 
 
-def test_a_checkpoint_that_is_evaluated_twice_is_one_version_described_and_named_by_its_model(store: Path) -> None:
+def test_a_checkpoint_that_is_evaluated_twice_is_one_version_with_a_card_unless_a_person_wrote_it(store: Path) -> None:
     run, client = record_one("segmenter", 0.25), mlflow.MlflowClient()
     record_one("segmenter", 0.25)
     (version,) = versions_of("segmenter")
@@ -74,6 +73,13 @@ def test_a_checkpoint_that_is_evaluated_twice_is_one_version_described_and_named
         "| mean_iou | 0.2500 | 0.2500 to 0.7500 |",
     ):
         assert words in version.description
+
+    scores = {"mean_iou": 0.125, "mean_iou_low": 0.0, "mean_iou_high": 0.25}  # of a changed evaluation
+    registry.register("segmenter", run, scores)
+    assert "| mean_iou | 0.1250 | 0.0000 to 0.2500 |" in versions_of("segmenter")[0].description
+    client.update_model_version("pets-segmenter", version.version, "mine")
+    registry.register("segmenter", run, scores)
+    assert versions_of("segmenter")[0].description == "mine"
 
 
 def test_the_same_bytes_of_two_trainings_are_one_version_and_stay_one_when_the_first_run_is_removed(
@@ -133,23 +139,11 @@ def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store:
     (model,) = run.outputs.model_outputs
     assert named() == [{"name": "pets-classifier", "version": "1"}]
     client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)  # by a person
-    delete_versions("classifier", "1")
+    delete_version("1")
     mend("classifier")
     (version,) = versions_of("classifier")
     assert named() == [{"name": "pets-classifier", "version": str(version.version)}]
     assert (version.source, champion()) == (f"models:/{model.model_id}", run.info.run_id)
-
-
-def test_a_changed_evaluation_changes_the_model_card_unless_a_person_wrote_it(prepared: Path) -> None:
-    def card_after(accuracy: float) -> str:
-        scores = {"accuracy": accuracy, "accuracy_low": 0.0, "accuracy_high": 0.25}
-        registry.register("classifier", run, scores)
-        return versions_of("classifier")[0].description
-
-    run = record_one("classifier", 0.5)
-    assert "| accuracy | 0.1250 | 0.0000 to 0.2500 |" in card_after(0.125)
-    mlflow.MlflowClient().update_model_version("pets-classifier", "1", "mine")
-    assert card_after(0.25) == "mine"
 
 
 @pytest.mark.parametrize(
@@ -165,38 +159,33 @@ def test_a_changed_evaluation_changes_the_model_card_unless_a_person_wrote_it(pr
 def test_champion_moves_only_to_a_better_validation_loss_on_the_same_data_and_the_run_says_why(
     prepared: Path, val_loss: float, data_md5: str, is_champion: bool, verdict: str
 ) -> None:
-    first = record_one("classifier", 0.5)
+    record_one("classifier", 0.5)
     second = record_one("classifier", val_loss, data_md5, seed=1)
     assert second.data.tags["champion"] == verdict
     assert (champion() == second.info.run_id) == is_champion
-    said = mlflow.get_run(first.info.run_id).data.tags["champion"]
-    assert said == (
-        f"no: best_val_loss 0.5 against {val_loss} of version 2, the champion" if is_champion else "yes: the first"
-    )
 
 
-def test_where_the_alias_was_removed_the_best_version_takes_it_not_the_next(prepared: Path) -> None:
-    best = [record_one("classifier", loss, seed=seed) for seed, loss in enumerate((0.5, 0.25))][1]
-    mlflow.MlflowClient().delete_registered_model_alias("pets-classifier", "champion")
+def test_an_alias_that_was_removed_or_set_by_hand_goes_to_the_best_version_or_stays_at_as_good_a_one(
+    prepared: Path,
+) -> None:
+    best = [record_one("classifier", loss, seed=seed) for seed, loss in enumerate((0.5, 0.25))][1].info.run_id
+    client, name = mlflow.MlflowClient(), "pets-classifier"
+    client.delete_registered_model_alias(name, "champion")
     record_one("classifier", 0.75, seed=2)
-    assert champion() == best.info.run_id
+    assert champion() == best
     assert verdicts() == [
         "no: best_val_loss 0.5 against 0.25 of version 2, the champion",
         "yes: best_val_loss 0.25 against 0.5 of version 1",
         "no: best_val_loss 0.75 against 0.25 of version 2, the champion",
     ]
-    mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "1")  # as a kill leaves it
+    client.set_registered_model_alias(name, "champion", "1")  # as a kill leaves it
     mend("classifier")
-    assert champion() == best.info.run_id
-
-
-def test_an_alias_that_was_set_by_hand_to_as_good_a_version_stays_and_its_run_says_so(prepared: Path) -> None:
-    for seed in range(2):
-        record_one("classifier", 0.5, seed=seed)
-    mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "2")
+    assert champion() == best
+    as_good = record_one("classifier", 0.25, seed=3).info.run_id
+    client.set_registered_model_alias(name, "champion", "4")
     mend("classifier")
-    tie = "no: a tie, best_val_loss 0.5 against 0.5 of version 2, the champion"
-    assert verdicts() == [tie, "yes: chosen by hand"]
+    tie = "no: a tie, best_val_loss 0.25 against 0.25 of version 4, the champion"
+    assert (champion(), verdicts()[1], verdicts()[3]) == (as_good, tie, "yes: chosen by hand")
 
 
 def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion(store: Path) -> None:
@@ -215,7 +204,8 @@ def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     run, other = (record_one("classifier", 0.5, seed=seed) for seed in range(2))
     (model,) = run.outputs.model_outputs
     mlflow.MlflowClient().delete_logged_model(model.model_id)
-    delete_versions("classifier", "1", "2")
+    delete_version("1")
+    delete_version("2")
     remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
     mend("classifier")
     assert capsys.readouterr().err == f"the MLflow run {run.info.run_id} has 0 models named model, not 1; {remedy}\n"
@@ -225,53 +215,38 @@ def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     assert longer.info.run_id in [version.run_id for version in versions_of("classifier")], "of the same checkpoint"
 
 
-def from_ci(loss: float, data_md5: str = "data", seed: int = 0) -> str:
-    """Record a training of a pull request. Returns its run's id."""
-    link = "https://github.com/me/pets/actions/runs/7"
-    return record_one("classifier", loss, data_md5, seed, ci_run=link).info.run_id
+def test_what_ci_trained_takes_part_once_it_is_promoted_and_of_other_data_it_is_chosen_by_that(store: Path) -> None:
+    def from_ci(loss: float, data_md5: str, seed: int) -> str:
+        link = "https://github.com/me/pets/actions/runs/7"
+        return record_one("classifier", loss, data_md5, seed, ci_run=link).data.tags["model_md5"]
 
+    def outlooks() -> list[str]:
+        """What a report says will become of each version."""
+        return [standing("classifier", version.tags["model_md5"])[2] for version in versions_of("classifier")]
 
-def promoted(run_id: str) -> str:
-    return promote("classifier", mlflow.get_run(run_id).data.tags["model_md5"])
-
-
-def outlooks() -> list[str]:
-    """What a report says will become of each version."""
-    return [standing("classifier", version.tags["model_md5"])[2] for version in versions_of("classifier")]
-
-
-def test_what_ci_trained_takes_part_once_it_is_promoted(store: Path) -> None:
-    first = record_one("classifier", 0.5).info.run_id
-    better, worse = from_ci(0.25, seed=1), from_ci(0.75, seed=2)
-    mend("classifier")
-    assert (champion(), verdicts()[1:]) == (first, [WAITS, WAITS])
-    to_come = [
-        "yes: best_val_loss 0.25 against 0.5 of version 1",
-        "no: best_val_loss 0.75 against 0.5 of version 1, the champion",
-    ]
-    assert outlooks()[1:] == [f"if promoted: {verdict}" for verdict in to_come]
-    assert [promoted(worse), promoted(better)] == to_come[::-1]
-    assert champion() == better
-
-
-def test_where_ci_alone_has_trained_there_is_no_champion_before_a_promotion(prepared: Path) -> None:
-    waiting = from_ci(0.5)
+    first = from_ci(0.5, "data", 0)
     mend("classifier")
     assert (champion_of("classifier"), verdicts(), outlooks()) == (None, [WAITS], ["if promoted: yes: the first"])
-    assert (promoted(waiting), outlooks()) == ("yes: the first", ["yes: the first"])
+    assert (promote("classifier", first), outlooks()) == ("yes: the first", ["yes: the first"])
 
-
-def test_who_promotes_a_training_on_other_data_has_chosen_it(prepared: Path) -> None:
-    record_one("classifier", 0.25)
-    other = from_ci(0.5, "other", seed=1)
-    assert outlooks()[1] == "if promoted: no: other prepared data than version 1, the champion"
-    assert (promoted(other), champion()) == ("yes: chosen by hand", other)
+    waiting = [from_ci(0.25, "data", 1), from_ci(0.75, "data", 2), from_ci(0.75, "other", 3)]
+    mend("classifier")
+    assert (champion_of("classifier").tags["model_md5"], verdicts()[1:]) == (first, [WAITS] * 3)
+    better, worse, other = (
+        "yes: best_val_loss 0.25 against 0.5 of version 1",
+        "no: best_val_loss 0.75 against 0.5 of version 1, the champion",
+        "no: other prepared data than version 1, the champion",
+    )
+    assert outlooks()[1:] == [f"if promoted: {verdict}" for verdict in (better, worse, other)]
+    for number, verdict, best in ((1, worse, first), (0, better, waiting[0]), (2, "yes: chosen by hand", waiting[2])):
+        assert promote("classifier", waiting[number]) == verdict
+        assert champion_of("classifier").tags["model_md5"] == best
 
 
 def test_a_checkpoint_without_a_version_is_one_line_for_who_promotes_it_or_asks_for_it(prepared: Path) -> None:
     md5 = record_one("classifier", 0.5).data.tags["model_md5"]
     assert standing("classifier", md5)[0] == "1"
-    delete_versions("classifier", "1")
+    delete_version("1")
     for ask in (promote, standing):
         with pytest.raises(StoreError, match=f"pets-classifier: no version has the checkpoint {md5}; `python -m"):
             ask("classifier", md5)

@@ -15,7 +15,7 @@ from pipeline.evaluation.segmenter import answer
 from pipeline.tasks import TASKS
 from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.petsbuilder import encode
-from tests.helpers.servers import free_port, kill, start
+from tests.helpers.servers import free_port, is_up, kill, start
 
 pytestmark = pytest.mark.slow
 
@@ -28,10 +28,7 @@ def noise(mode: str, width: int, height: int) -> Image.Image:
 
 
 JPEG, ALPHA = encode(noise("RGB", 61, 37), "JPEG"), encode(noise("RGBA", 15, 16))
-PICTURES = [
-    *(JPEG, encode(noise("CMYK", 20, 31), "JPEG"), encode(noise("RGB", 33, 90)), ALPHA, encode(noise("L", 5, 7))),
-    *(encode(noise("P", 40, 40)), encode(noise("P", 18, 9), "GIF"), encode(noise("RGB", 1, 1))),
-]
+PICTURES = [JPEG, ALPHA, encode(noise("P", 18, 9), "GIF"), encode(noise("RGB", 1, 1))]
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +36,11 @@ def url(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Where the segmenter's champion is served, from an empty folder, without this project on Python's path."""
     folder, port = tmp_path_factory.mktemp("serving"), free_port()
     url = f"http://127.0.0.1:{port}"
-
-    def is_up() -> bool:
-        try:
-            return requests.get(f"{url}/ping", timeout=1).ok
-        except requests.RequestException:
-            return False
-
     store = ["env", f"--chdir={folder}", f"MLFLOW_TRACKING_URI=sqlite:///{repository / 'mlflow.db'}"]
     model = ["--model-uri=models:/pets-segmenter@champion", "--env-manager=local", f"--port={port}"]
-    process = start([*store, "mlflow", "models", "serve", *model], folder / "log", is_up)
-    try:
-        yield f"{url}/invocations"
-    finally:
-        kill(process)
+    process = start([*store, "mlflow", "models", "serve", *model], folder / "log", lambda: is_up(f"{url}/ping"))
+    yield f"{url}/invocations"
+    kill(process)
 
 
 def base64_of(content: bytes) -> str:
@@ -75,10 +63,8 @@ def masks(answers: list[dict]) -> list[np.ndarray]:
 
 
 def test_pictures_of_any_kind_and_size_get_their_masks_and_areas_in_their_order(url: str, repository: Path) -> None:
-    answers, model = (
-        ask(url, *PICTURES).json()["predictions"],
-        load_checkpoint(repository / "data/models/segmenter.keras"),
-    )
+    model = load_checkpoint(repository / "data/models/segmenter.keras")
+    answers = ask(url, *PICTURES).json()["predictions"]
     for said, found, picture in zip(answers, masks(answers), PICTURES, strict=True):
         (expected,) = answer(model, square(picture, 16)[None], [size_of(picture)])
         np.testing.assert_array_equal(found, expected["mask"] + 1)
@@ -86,23 +72,19 @@ def test_pictures_of_any_kind_and_size_get_their_masks_and_areas_in_their_order(
             assert said[label] == pytest.approx((found == value).sum() / found.size)
 
 
-def test_what_is_no_picture_is_a_bad_request_that_names_the_row(url: str) -> None:
-    answer = ask(url, JPEG, b"a letter about a cat")
-    assert answer.status_code == 400
-    assert answer.json()["message"].endswith(f"row 1: {NO_PICTURE}")
-
-
 @pytest.mark.parametrize(
     "body",
     [
-        lambda text: {"dataframe_split": {"columns": ["picture"], "data": [[text]]}},
-        lambda text: {"inputs": {"picture": [text]}},
-        lambda text: {"instances": [{"picture": text}]},
+        lambda texts: {"dataframe_split": {"columns": ["picture"], "data": [[text] for text in texts]}},
+        lambda texts: {"inputs": {"picture": texts}},
+        lambda texts: {"instances": [{"picture": text} for text in texts]},
     ],
     ids=["dataframe_split", "inputs", "instances"],
 )
-def test_every_form_of_request_that_mlflow_knows_carries_a_picture(url: str, body: Callable[[str], dict]) -> None:
-    answer = requests.post(url, json=body(base64_of(ALPHA)), timeout=60)
-    assert answer.json() == ask(url, ALPHA).json()
-    answer = requests.post(url, json=body(base64_of(b"a letter")), timeout=60)
-    assert (answer.status_code, NO_PICTURE in answer.text) == (400, True)
+def test_every_form_of_request_that_mlflow_knows_carries_pictures_and_what_is_none_is_a_bad_one_that_names_the_row(
+    url: str, body: Callable[[list[str]], dict]
+) -> None:
+    picture, letter = base64_of(ALPHA), base64_of(b"a letter about a cat")
+    assert requests.post(url, json=body([picture]), timeout=60).json() == ask(url, ALPHA).json()
+    answer = requests.post(url, json=body([picture, letter]), timeout=60)
+    assert (answer.status_code, f"row 1: {NO_PICTURE}" in answer.text) == (400, True)

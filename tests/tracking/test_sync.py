@@ -53,7 +53,9 @@ def everything() -> str:
     return str(found + [dict(found) for found in (*mlflow.search_experiments(), *mlflow.search_model_versions())])
 
 
-def test_sync_writes_what_the_store_lacks_and_then_nothing(project: Path, capsys: pytest.CaptureFixture) -> None:
+def test_sync_writes_what_the_store_lacks_a_deleted_run_too_and_then_nothing(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
     sync([])
     written = [f"work tree: {task}: written" for task in TASKS]
     assert capsys.readouterr().out.splitlines() == [*written, "2 trainings in dvc.lock, 2 of them in the store"]
@@ -67,14 +69,11 @@ def test_sync_writes_what_the_store_lacks_and_then_nothing(project: Path, capsys
     sync([])
     assert everything() == before
 
-
-def test_sync_writes_a_deleted_run_anew_and_its_checkpoint_stays_one_version(project: Path) -> None:
-    sync([])
     mlflow.delete_run(champion_of("classifier").run_id)
     sync([])
     (run,) = search("classifier")
+    assert [version.run_id for version in versions_of("classifier")] == [champion_of("classifier").run_id]
     assert champion_of("classifier").run_id == run.info.run_id
-    assert len(versions_of("classifier")) == 1
     assert models() == locked_models()
 
 
@@ -82,10 +81,7 @@ def test_sync_writes_a_deleted_run_anew_and_its_checkpoint_stays_one_version(pro
     ("edit", "line"),
     [
         (Path.unlink, "data/models/classifier.keras is neither in DVC's cache nor in a remote: "),
-        (
-            lambda path: path.write_text("mine"),
-            "data/models/classifier.keras is not what dvc.lock names; `dvc",
-        ),
+        (lambda path: path.write_text("mine"), "data/models/classifier.keras is not what dvc.lock names; `dvc"),
     ],
     ids=["nowhere", "edited"],
 )
@@ -117,9 +113,17 @@ def test_a_run_whose_model_a_person_deleted_keeps_no_other_from_its_evaluation(
 
 
 @pytest.mark.slow
-def test_a_forced_repro_leaves_the_one_run(clone: Path) -> None:
+def test_a_restored_run_names_no_commit_if_the_code_was_edited_and_a_forced_repro_leaves_the_one_run(
+    clone: Path,
+) -> None:
+    code = Path("pipeline/train.py")
+    trained = code.read_text()
+    code.write_text(f"{trained}# edited\n")
     sync([])
+    unknown = "unknown, code, packages or parameters in work tree are not those dvc.lock names"
+    assert {run.data.tags[COMMIT] for run in stored()} == {unknown}
     before = models()
+    code.write_text(trained)
     run_in(clone, "dvc", "repro", "--force", "--single-item", "train_classifier")
     assert models() == before
     assert [len(search(task)) for task in TASKS] == [1, 1], "no live run is left"
@@ -151,12 +155,3 @@ def test_an_experiment_in_the_work_tree_of_a_branch_leaves_its_run_and_a_lost_st
     before = everything()
     sync(all_commits())
     assert everything() == before
-
-
-@pytest.mark.slow
-def test_a_restored_run_names_no_commit_if_the_code_is_not_the_one_which_trained(clone: Path) -> None:
-    with Path("pipeline/train.py").open("a") as file:
-        file.write("# edited\n")
-    sync([])
-    unknown = "unknown: work tree has other code, packages or parameters than its dvc.lock names"
-    assert {run.data.tags[COMMIT] for run in stored()} == {unknown}
