@@ -101,7 +101,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_predicted(run) -> None:
         f"predict: notes.jpg: not a readable picture: cannot identify image file; {formats}",
         "predict: missing.jpg: No such file or directory",
         "predict: data: Is a directory",
-        "predict: huge.jpg: more than 16777216 bytes; allowed: that many",
+        "predict: huge.jpg: not a readable picture: more than 16,777,216 bytes; allowed: JPEG, PNG, GIF, BMP",
     ]
 
 

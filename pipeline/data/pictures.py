@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from pipeline.errors import InputError, one_line
+from pipeline.errors import InputError
 
 MAX_FILE_BYTES = 16 * 2**20  # the published files have less than 2 MB, a phone's 12 megapixels about 5
 MAX_PIXELS = 25_000_000  # of one picture: a file of some bytes can declare far more
@@ -81,11 +81,14 @@ def _opened(data: bytes, prefix: str = "") -> Iterator[Image.Image]:
     Raises Unreadable for whatever is wrong with it, in its header or where it is used; a prefix begins the message.
     """
     try:
+        if len(data) > MAX_FILE_BYTES:
+            raise ValueError(f"more than {MAX_FILE_BYTES:,} bytes")
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_size(picture, scans=len(START_OF_SCAN.findall(data)) if picture.format in JPEGS else 1)
             yield picture
     except Exception as error:  # a broken file raises OSError, SyntaxError, struct.error and others, by format
-        reason = re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", one_line(error))  # the same every time
+        # The same reason every time, as it is an output: without line breaks and memory addresses.
+        reason = re.sub(r" <_io.BytesIO object at 0x[0-9a-f]+>", "", " ".join(str(error).split()))
         raise Unreadable(prefix + reason) from None
 
 

@@ -120,7 +120,7 @@ def test_a_restored_run_names_no_commit_if_the_code_was_edited_and_a_forced_repr
     trained = code.read_text()
     code.write_text(f"{trained}# edited\n")
     sync([])
-    unknown = "unknown, code, packages or parameters in work tree are not those dvc.lock names"
+    unknown = "unknown: work tree has other code, packages or parameters than its dvc.lock names"
     assert {run.data.tags[COMMIT] for run in stored()} == {unknown}
     before = models()
     code.write_text(trained)
