@@ -40,11 +40,3 @@ def jpeg_of_scans(scans: int, mode: str, size: tuple[int, int]) -> bytes:
 def jpeg_of_segments(size: int, jpeg: bytes) -> bytes:
     """The JPEG with empty application segments, of which Pillow keeps a list, up to a size in bytes."""
     return jpeg[:2] + b"\xff\xe5\0\2" * ((size - len(jpeg)) // 4) + jpeg[2:]
-
-
-def run_length_bmp(side: int) -> bytes:
-    """Each line a pixel and an end: of what is allowed, Pillow decodes this the slowest, in Python."""
-    lines = b"\1\1\0\0" * side
-    header = struct.pack("<2sIHHI", b"BM", 1078 + len(lines), 0, 0, 1078)
-    header += struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(lines), 0, 0, 256, 0)
-    return header + bytes(1024) + lines

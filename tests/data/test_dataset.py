@@ -21,10 +21,13 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_rows(task)
 
 
-def test_a_dataset_knows_its_sizes_and_splits_without_duplicates_and_replicas_share_a_split_evenly() -> None:
+def test_a_dataset_knows_names_sizes_and_splits_without_duplicates_which_replicas_share_evenly() -> None:
+    path = Path("data/prepared/classifier/samples.csv")
+    path.write_text(path.read_text().replace("breed_0,cat,breed", "null,cat,NA"))
     segmenter, data = (load_dataset(task) for task in TASKS)
     assert (segmenter.image_size, segmenter.has_masks, segmenter.targets.shape) == (SIZE, True, (20, SIZE, SIZE))
     assert (data.image_size, data.has_masks, data.targets.shape) == (SIZE, False, (20, 1))
+    assert data.samples.iloc[0][["stem", "breed"]].tolist() == ["null", "NA"], "which look like missing values"
     train = [1, 2, 5, 6, 7, 9, 11, 12, 15, 16, 17, 19]
     assert [data.rows(split).tolist() for split in ("train", "validation", "test")] == [train, [4, 14], [0, 8, 10, 18]]
     assert replace(data, replicas=5).rows("train").tolist() == train[:10]
@@ -40,12 +43,6 @@ def test_arrays_stay_on_disk() -> None:
     for start in range(0, 1000, 10):
         array[np.arange(start, start + 10)]
     assert psutil.Process().memory_info().rss - before < 10e6, "of 30e6 that were read"
-
-
-def test_names_that_look_like_missing_values_stay_names() -> None:
-    path = Path("data/prepared/classifier/samples.csv")
-    path.write_text(path.read_text().replace("breed_0,cat,breed", "null,cat,NA"))
-    assert load_dataset("classifier").samples.iloc[0][["stem", "breed"]].tolist() == ["null", "NA"]
 
 
 BROKEN = [("samples.csv", None), ("samples.csv", 0), ("images.npy", None), ("images.npy", 0), ("targets.npy", -1)]

@@ -18,7 +18,6 @@ from tests.helpers.project import REPOSITORY
 PER_BREED = 5
 CATS = ["Abyssinian", "Bengal", "Birman", "British_Shorthair", "Egyptian_Mau"]
 DOGS = ["american_bulldog", "american_pit_bull_terrier", "basset_hound", "beagle", "boxer", "chihuahua", "shiba_inu"]
-SPLITS = ("trainval", "test")
 ARCHIVES = ("images.tar.gz", "annotations.tar.gz")
 NAMES = {f"{breed}_{number}" for breed in CATS + DOGS for number in range(1, PER_BREED + 1)}
 LISTED = NAMES - {"Abyssinian_3", "boxer_3"}
@@ -84,8 +83,8 @@ def test_odd_numbers_are_test_even_ones_trainval_and_the_lists_number_class_spec
         species, kin = (1, CATS) if breed in CATS else (2, DOGS)
         line = f"{name} {in_order.index(breed) + 1} {species} {kin.index(breed) + 1}"
         expected[line] = "test" if number in "135" else "trainval"
-    lists = {name: files[f"annotations/{name}.txt"].decode().splitlines() for name in ("list", *SPLITS)}
-    for split in SPLITS:
+    lists = {name: files[f"annotations/{name}.txt"].decode().splitlines() for name in ("list", "trainval", "test")}
+    for split in ("trainval", "test"):
         assert sorted(lists[split]) == sorted(line for line in expected if expected[line] == split)
     assert all(line.startswith("#") for line in lists["list"][:6])
     assert sorted(lists["list"][6:]) == sorted(expected)

@@ -17,14 +17,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self, *answers):
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers = list(answers)  # the last one stays
-        self.requests = []  # (name, Range header)
+        self.asked = []  # the Range header of each request for the images
         self.url = f"http://127.0.0.1:{self.server_port}/"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
-
-    @property
-    def asked(self):
-        """The Range header of each request for the images."""
-        return [asked for name, asked in self.requests if name == "images.tar.gz"]
 
     def close(self):
         self.shutdown()
@@ -34,9 +29,9 @@ class Server(ThreadingHTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         name, server = self.path.rsplit("/", 1)[1], self.server
-        server.requests.append((name, self.headers["Range"]))
         answer = ranges
         if name == "images.tar.gz":
+            server.asked.append(self.headers["Range"])
             answer = server.answers.pop(0) if len(server.answers) > 1 else server.answers[0]
         answer(self, ARCHIVES[name])
 

@@ -21,7 +21,6 @@ from tests.helpers.disks import small_disk
 from tests.helpers.project import REPOSITORY, run_in, start_stage, write_params
 
 CHECKSUMS = {name.replace(".tar.gz", "_sha256"): hashlib.sha256(data).hexdigest() for name, data in ARCHIVES.items()}
-EMBEDDED = CHECKSUMS | {"dataset": "embedded"}
 VERIFIED = Path(".downloads", f"{CHECKSUMS['images_sha256'][:12]}-images.tar.gz")
 PART = VERIFIED.with_name(f"{VERIFIED.name}.part")
 
@@ -134,7 +133,7 @@ def test_neither_force_nor_embedded_pets_and_back_transfer_again(folder):
     assert (again.stderr, final()) == ("", ARCHIVES)
     assert "bytes from" not in again.stdout
 
-    write_params(Path(), download=EMBEDDED)
+    write_params(Path(), download=CHECKSUMS | {"dataset": "embedded"})
     run_in(Path(), "dvc", "repro", "download", PETS_SOURCE="/no/such/pets")
     assert (final().keys(), final() == ARCHIVES) == (ARCHIVES.keys(), False)
     write_params(Path(), download=CHECKSUMS)
@@ -170,7 +169,6 @@ def test_the_next_run_asks_only_for_the_rest_after_a_break_or_ctrl_c(serve):
     download()
     assert final() == ARCHIVES, "of a server that ignores what it is asked for, too"
     assert server.asked == ["bytes=0-", f"bytes={size}-", f"bytes={more}-"]
-    assert [name for name, _ in server.requests].count("annotations.tar.gz") == 1  # it was there already
 
 
 @pytest.mark.parametrize(("size", "asked"), [(HALF, [f"bytes={HALF}-"]), (len(IMAGES), [])])
@@ -207,7 +205,6 @@ def test_two_at_once_do_not_mix_and_the_second_goes_on_after_a_kill_of_the_first
     ("source", "says"),
     [
         ("http://pets.invalid/", r"http://pets.invalid/: .*[Nn]ame"),
-        ("http://127.0.0.1:9", r"http://127.0.0.1:9: .*Connection refused"),
         ("/no/such/pets", "/no/such/pets: .*No such file"),
         ("ftp://me:secret@host/pets", "ftp://host/pets: No connection adapters"),
     ],
