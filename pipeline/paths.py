@@ -12,7 +12,7 @@ PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
 
 
 def root() -> Path:
-    """The repository's root, where state that outlives a stage lies.
+    """Return the repository's root, where state that outlives a stage lies.
 
     DVC sets DVC_ROOT. Under `dvc exp run --temp` it names the repository, not the temporary folder the stage runs in.
     """

@@ -33,7 +33,7 @@ class Revision:
 
     @property
     def outputs(self) -> dict[str, str]:
-        """The md5 of each output, by path."""
+        """Return the md5 of each output, by path."""
         return {out["path"]: out["md5"] for stage in self.stages.values() for out in stage.get("outs", ())}
 
 

@@ -33,7 +33,7 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """How many numbers a model gives for each target: of two labels the probability of the second, else of each."""
+        """Return how many numbers a model gives: of two labels the probability of the second, else of each."""
         return 1 if self.column and len(self.labels) == 2 else len(self.labels)
 
 

@@ -42,12 +42,12 @@ class Dataset:
 
     @property
     def image_size(self) -> int:
-        """Pixels, height and width."""
+        """Return the pictures' height and width in pixels."""
         return self.images.shape[1]
 
     @property
     def has_masks(self) -> bool:
-        """Whether a target is a mask, with a class for each pixel, rather than a label."""
+        """Tell whether a target is a mask, with a class for each pixel, rather than a label."""
         return self.targets.shape[1:] == self.images.shape[1:3]
 
     def rows(self, split: str) -> np.ndarray:

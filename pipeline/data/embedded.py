@@ -84,14 +84,14 @@ def draw(folder: Path, per_breed: int = 40) -> None:
 
 
 def _ids(breed: str) -> str:
-    """Class, species (1 cat, 2 dog), breed within the species."""
+    """Return class, species (1 cat, 2 dog), breed within the species."""
     breeds, is_cat = list(BREEDS), breed[0].isupper()
     kin = [other for other in breeds if other[0].isupper() == is_cat]
     return f"{breeds.index(breed) + 1} {1 if is_cat else 2} {kin.index(breed) + 1}"
 
 
 def _draw_picture(breed: str, number: int) -> tuple[Image.Image, Image.Image]:
-    """One pet: the RGB picture and its mask (mode L, 0 or 255)."""
+    """Draw one pet: the RGB picture and its mask (mode L, 0 or 255)."""
     rng = default_rng([*f"{breed}_{number}".encode()])
     size = tuple(2 * rng.choice(np.arange(160, 321), 2, replace=False))  # twice the final one, for smooth edges
     strokes = _place(_cat(rng) if breed[0].isupper() else _dog(rng), size, rng)
@@ -105,7 +105,7 @@ def _draw_picture(breed: str, number: int) -> tuple[Image.Image, Image.Image]:
 
 
 def _cat(rng: Generator) -> list[Stroke]:
-    """A slim cat that faces the viewer: pointed ears, short muzzle, whiskers, a thin tail held up.
+    """Draw a slim cat that faces the viewer: pointed ears, short muzzle, whiskers, a thin tail held up.
 
     Strokes go from the farthest to the nearest. The pet is about 1 high, x to the right, y down, its feet at 0.42.
     """
@@ -126,7 +126,7 @@ def _cat(rng: Generator) -> list[Stroke]:
 
 
 def _dog(rng: Generator) -> list[Stroke]:
-    """A stocky dog that looks aside: hanging ear, long muzzle, a short tapering tail. Strokes as for the cat."""
+    """Draw a stocky dog that looks aside: hanging ear, long muzzle, a short tapering tail. Strokes as for the cat."""
     x, y, lift = rng.uniform((-0.22, -0.24, -0.28), (-0.1, -0.16, 0.05))
     hip, body = _body(rng, head=(x, y), girth=0.14, leg=0.048)
     tail = [(0.05, 0, 0.045), (0.14, lift / 3, 0.035), (0.25, lift, 0.012)]
@@ -139,7 +139,7 @@ def _dog(rng: Generator) -> list[Stroke]:
 
 
 def _body(rng: Generator, head: tuple[float, float], girth: float, leg: float) -> tuple[np.ndarray, list[Stroke]]:
-    """Where the tail starts, and the strokes of trunk, neck and legs: anything between standing and sitting."""
+    """Return where the tail starts, and trunk, neck and legs: anything between standing and sitting."""
     slope = rng.uniform(0, 0.9)
     shoulder = np.array([-0.1, 0.03])
     hip = shoulder + rng.uniform(0.26, 0.36) * np.array([np.cos(slope), np.sin(slope)])
@@ -153,7 +153,7 @@ def _body(rng: Generator, head: tuple[float, float], girth: float, leg: float) -
 
 
 def _place(strokes: list[Stroke], size: tuple[int, int], rng: Generator) -> list[Stroke]:
-    """The strokes in pixels of a picture of that size: scaled, flipped, turned and moved by chance."""
+    """Return the strokes in pixels of a picture of that size: scaled, flipped, turned and moved by chance."""
     scale, angle = rng.uniform((0.85, -0.25), (1.45, 0.25)) * (min(size), 1)
     to_pixels = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) * scale
     to_pixels[0] *= rng.choice([-1, 1])
@@ -179,7 +179,7 @@ def _texture(rng: Generator, size: tuple[int, int], colour: str, other: str, pat
 
 
 def _background(rng: Generator, size: tuple[int, int]) -> Image.Image:
-    """A texture with up to four things lying about."""
+    """Draw a texture with up to four things lying about."""
     colours = [f"hsl({rng.integers(70, 330)}, {rng.integers(15, 70)}%, {rng.integers(20, 90)}%)" for _ in range(6)]
     background = _texture(rng, size, *colours[:2], rng.choice(list(PATTERNS)))
     pen = ImageDraw.Draw(background)
@@ -191,7 +191,7 @@ def _background(rng: Generator, size: tuple[int, int]) -> Image.Image:
 
 
 def _trimap(mask: Image.Image) -> Image.Image:
-    """Three pixels to either side of the outline are contour: about a tenth of a picture, as in the real trimaps."""
+    """Make three pixels to either side of the outline contour: a tenth of a picture, as in the real trimaps."""
     near = np.asarray(mask.filter(ImageFilter.BoxBlur(3)))  # an erosion and a dilation in one, and far quicker
     return Image.fromarray(np.select([near == 255, near == 0], [1, 2], 3).astype(np.uint8))
 
@@ -203,7 +203,7 @@ def _encode(picture: Image.Image, mode: str, file_format: str) -> bytes:
 
 
 def _write_archive(path: Path, members: dict[str, bytes]) -> None:
-    """A .tar.gz that tells nothing of when, where and by whom: no name or time in gzip's header, TarInfo's defaults."""
+    """Write a .tar.gz that tells nothing of when, where and by whom: no name or time in it."""
     tar = io.BytesIO()
     with tarfile.open(fileobj=tar, mode="w") as archive:
         for name, content in sorted(members.items()):

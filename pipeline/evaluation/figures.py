@@ -12,7 +12,7 @@ COLUMNS = 4  # of a picture grid
 
 
 def confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path) -> None:
-    """Shares of each true class (row), from int (classes, classes), truth by row and prediction by column."""
+    """Draw the shares of each true class (row) of int (classes, classes), truth by row, prediction by column."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -26,13 +26,13 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str], path: Path) -> N
 
 
 def mask_grid(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, titles: Sequence[str], path: Path) -> None:
-    """A row per picture: input uint8 (pictures, size, size, 3), truth and prediction classes (pictures, size, size)."""
+    """Draw a row per picture: input uint8 (pictures, size, size, 3), truth and prediction (pictures, size, size)."""
     rows = np.stack([images, COLOURS[truth], COLOURS[predicted]], axis=1)
     _grid(rows, [["input", "truth", title] for title in titles], path)
 
 
 def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
-    """Pictures uint8 (pictures, size, size, 3) with a title each; an empty grid says that there is none."""
+    """Draw pictures uint8 (pictures, size, size, 3) with a title each; an empty grid says that there is none."""
     texts = list(titles) or ["none"]
     texts += [""] * (-len(texts) % COLUMNS)
     pictures = np.pad(images, ((0, len(texts) - len(images)), (0, 0), (0, 0), (0, 0)), constant_values=255)
@@ -40,7 +40,7 @@ def picture_grid(images: np.ndarray, titles: Sequence[str], path: Path) -> None:
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:
-    """A picture, half covered by the colours of foreground and contour.
+    """Return a picture, half covered by the colours of foreground and contour.
 
     image: uint8 (height, width, 3); mask: classes, uint8 (height, width).
     """
@@ -50,7 +50,7 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> Image.Image:
 
 
 def _grid(pictures: np.ndarray, titles: Sequence[Sequence[str]], path: Path) -> None:
-    """Pictures uint8 (rows, columns, size, size, 3), each below its title of up to two lines.
+    """Draw pictures uint8 (rows, columns, size, size, 3), each below its title of up to two lines.
 
     All are one picture to matplotlib, which takes 0.3 s for 24 of them, for axes of their own 0.9.
     """

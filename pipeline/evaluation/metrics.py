@@ -1,4 +1,4 @@
-"""Figures of merit from confusion matrices, with bootstrap intervals.
+"""Metrics from confusion matrices, with bootstrap intervals.
 
 A confusion matrix counts truth by row and prediction by column. Every function takes (..., classes, classes) and works
 on the last two axes, so that a stack of resampled matrices gives a stack of results. A class that occurs neither in the
@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 
 def confusion_matrices(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """One matrix per picture: integer classes (pictures, ...) twice -> int64 (pictures, classes, classes)."""
+    """Return one matrix per picture: integer classes (pictures, ...) twice -> int64 (pictures, classes, classes)."""
     pictures = len(truth)
     cell = truth.reshape(pictures, -1).astype(np.int64) * classes + predicted.reshape(pictures, -1)
     cell += np.arange(pictures)[:, None] * classes**2
@@ -20,13 +20,13 @@ def confusion_matrices(truth: np.ndarray, predicted: np.ndarray, classes: int) -
 
 
 def iou(confusion: np.ndarray) -> np.ndarray:
-    """Intersection over union of each class, 0..1."""
+    """Return the intersection over union of each class, 0..1."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _divide(right, confusion.sum(-1) + confusion.sum(-2) - right)
 
 
 def dice(confusion: np.ndarray) -> np.ndarray:
-    """Dice coefficient of each class, 0..1; the F1 score of that class by another name."""
+    """Return the Dice coefficient of each class, 0..1; the F1 score of that class by another name."""
     right = np.diagonal(confusion, axis1=-2, axis2=-1)
     return _divide(2 * right, confusion.sum(-1) + confusion.sum(-2))
 
@@ -36,22 +36,22 @@ def mean_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def macro_f1(confusion: np.ndarray) -> np.ndarray:
-    """The mean of the classes' F1 scores: both species count the same, though there are twice as many dogs."""
+    """Return the mean of the classes' F1 scores: both species count the same, with twice as many dogs."""
     return np.nanmean(dice(confusion), axis=-1)
 
 
 def accuracy(confusion: np.ndarray) -> np.ndarray:
-    """The share on the diagonal: of pixels for a segmenter, of pictures for a classifier."""
+    """Return the share on the diagonal: of pixels for a segmenter, of pictures for a classifier."""
     return _divide(np.trace(confusion, axis1=-2, axis2=-1), confusion.sum((-2, -1)))
 
 
 def balanced_accuracy(confusion: np.ndarray) -> np.ndarray:
-    """The mean of the classes' recalls."""
+    """Return the mean of the classes' recalls."""
     return np.nanmean(_divide(np.diagonal(confusion, axis1=-2, axis2=-1), confusion.sum(-1)), axis=-1)
 
 
 def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> float:
-    """Area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half.
+    """Return the area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half.
 
     labels: 0 or 1, (pictures,). scores: higher means label 1, (pictures,). weights: how often each picture counts.
     nan where only one label counts.
@@ -63,7 +63,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> floa
 
 
 def interval(metric: Callable[[np.ndarray], float], pictures: int, samples: int, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval (B. Efron, 1979), over pictures, of a metric of the pictures' weights.
+    """Return the 95 % percentile bootstrap interval (B. Efron, 1979) of a metric of the pictures' weights.
 
     metric: of how often each picture is drawn, (pictures,). nan is left out.
     """

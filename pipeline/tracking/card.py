@@ -36,7 +36,7 @@ def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
 
 
 def _table(scores: dict[str, float]) -> str:
-    """Each metric that has an interval."""
+    """Return a row for each metric that has an interval."""
     rows = [
         f"| {name} | {value:.4f} | {scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f} |"
         for name, value in scores.items()

@@ -56,7 +56,7 @@ def _code() -> tuple[dict[str, str], str]:
 
 
 def _ci() -> dict[str, str]:
-    """The commit and the pull request that GitHub Actions works on. It checks out a merge of the two branches."""
+    """Return the commit and the pull request that GitHub Actions works on: it checks out a merge of two branches."""
     if not all(name in os.environ for name in ("GITHUB_ACTIONS", *ACTIONS)):
         return {}
     server, repository, run_id, commit, event = (os.environ[name] for name in ACTIONS)

@@ -43,7 +43,7 @@ class PictureModel:
 
 
 def _decoded(cell: object, name: str) -> bytes:
-    """The server decodes base64 in `dataframe_records` and `dataframe_split`, but not in `inputs`, `instances`, CSV."""
+    """Decode base64: the server does it in `dataframe_records` and `dataframe_split`, not in `inputs`, CSV."""
     if not isinstance(cell, bytes | str):
         raise InputError(f"{name}: {cell!r} is no picture; allowed: the bytes of a file, or these in base64")
     try:
@@ -53,12 +53,12 @@ def _decoded(cell: object, name: str) -> bytes:
 
 
 def _png(mask: np.ndarray) -> bytes:
-    """A mask as a PNG of the picture's size with the values of the trimaps, 1 to 3."""
+    """Return a mask as a PNG of the picture's size with the values of the trimaps, 1 to 3."""
     file = io.BytesIO()
     Image.fromarray(mask + 1).save(file, "PNG")
     return file.getvalue()
 
 
 def _load_pyfunc(path: str) -> PictureModel:
-    """MLflow calls this with the checkpoint that was logged."""
+    """Load the checkpoint that was logged, for MLflow."""
     return PictureModel(Path(path).stem, load_checkpoint(Path(path)))

@@ -77,7 +77,7 @@ def find(result: Result) -> Run | None:
 
 
 def is_recorded(result: Result) -> bool:
-    """Whether `record` has nothing to do. Raises StoreError."""
+    """Tell whether `record` has nothing to do. Raises StoreError."""
     with store_faults():
         runs = search(result.task, result.condition)
     return len(runs) == 1 and not result.evaluation.items() - runs[0].data.tags.items()
@@ -119,14 +119,14 @@ def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folde
 
 
 def _best(history: pd.DataFrame) -> list[Metric]:
-    """What the UI shows of val_loss is the last epoch's; the model is the best epoch's."""
+    """Return the best epoch's metrics, as the model is that epoch's: of val_loss, the UI shows the last one."""
     best = history.loc[history["val_loss"].idxmin()]
     names = {"best_epoch": "epoch", "best_val_loss": "val_loss", "best_val_accuracy": "val_accuracy"}
     return [Metric(name, float(best[column]), int(time() * 1000), 0) for name, column in names.items()]
 
 
 def _datasets(result: Result) -> list[DatasetInput]:
-    """The pictures of two splits, under the md5 by which DVC has the prepared pictures of all."""
+    """Return the pictures of two splits, under the md5 by which DVC has the prepared pictures of all."""
     source, md5 = json.dumps({"uri": (root() / PREPARED / result.task).as_uri()}), result.training["data_md5"]
     return [
         DatasetInput(Dataset(f"pets-{result.task} {split}", md5, "local", source), [InputTag(DATA_CONTEXT, context)])

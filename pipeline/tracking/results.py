@@ -41,7 +41,7 @@ class Result:
 
     @property
     def condition(self) -> str:
-        """What the finished run of this training fulfils, in MLflow's filter language."""
+        """Return what the finished run of this training fulfils, in MLflow's filter language."""
         tags = [f"tags.{name} = '{md5}'" for name, md5 in self.training.items()]
         return " and ".join(["attributes.status = 'FINISHED'", *tags])
 

@@ -27,7 +27,7 @@ class StoreError(InputError):
 
 
 def store_uri() -> str:
-    """MLFLOW_TRACKING_URI if set, else mlflow.db in the repository's root, where a relative path starts."""
+    """Return MLFLOW_TRACKING_URI if set, else mlflow.db in the root, where a relative path starts, too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
     if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
         return given
@@ -35,14 +35,14 @@ def store_uri() -> str:
 
 
 def _database() -> Path:
-    """The sqlite file; of a store elsewhere, what would be the file here."""
+    """Return the sqlite file; for a store elsewhere, what would be the file here."""
     if store_uri().startswith("sqlite:///"):
         return Path(make_url(store_uri()).database).resolve()
     return root() / "mlflow.db"
 
 
 def store_lock() -> FileLock:
-    """Held while the store is made, and while runs and versions are looked for and then made: none of them twice.
+    """Return the lock for making the store, and for looking for runs and versions before making them.
 
     Processes that make the tables of a new sqlite file at once corrupt it: its lock lies beside it. The holder can take
     the lock again.
@@ -116,7 +116,7 @@ def delete_run(run: Run) -> None:
 
 
 def _make_tables() -> None:
-    """A new sqlite file gets its name when it is whole: MLflow cannot open one whose making was killed."""
+    """Name a new sqlite file when it is whole: MLflow cannot open one whose making was killed."""
     if store_uri().startswith("sqlite:///") and not _database().exists():
         draft = _database().with_name(f"{_database().name}.draft")
         for ending in ("", "-journal", "-wal", "-shm"):  # sqlite would play what a kill left back into the next draft

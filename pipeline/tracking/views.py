@@ -20,7 +20,7 @@ CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
 
 
 def experiment_tags(task: str) -> dict[str, str]:
-    """The tags that give the experiment of a task its saved view."""
+    """Return the tags that give the experiment of a task its saved view."""
     columns = _columns(task)
     state = {
         "selectedColumns": columns,
@@ -52,7 +52,7 @@ def _columns(task: str) -> list[str]:
 
 
 def _section(name: str, display: bool = True) -> dict[str, Any]:
-    """A heading in the page of charts. display: unfolded."""
+    """Return a heading in the page of charts. display: unfolded."""
     return {"uuid": name, "name": name, "display": display, "columns": 1 if name == "Differences" else 2}
 
 
@@ -68,7 +68,7 @@ def _chart(kind: str, section: str, *metrics: str) -> dict[str, Any]:
 
 
 def _differences() -> dict[str, Any]:
-    """A table of the parameters and metrics in which the runs differ."""
+    """Return a table of the parameters and metrics in which the runs differ."""
     return {
         "uuid": "differences",
         "type": "DIFFERENCE",
@@ -80,7 +80,7 @@ def _differences() -> dict[str, Any]:
 
 
 def experiment_links(experiment_id: str) -> str:
-    """Markdown for the experiment's description: the saved view as a table and as charts."""
+    """Return Markdown for the experiment's description: the saved view as a table and as charts."""
     view = {"viewStateShareKey": VIEW, "workflowType": "machine_learning"}
     page = f"#/experiments/{experiment_id}/runs?"
     charts = view | {"compareRunsMode": "CHART"}
@@ -89,7 +89,7 @@ def experiment_links(experiment_id: str) -> str:
 
 
 def run_links(experiment_id: str, run_id: str) -> str:
-    """Markdown for a run's description: its curves, training and validation in one chart, which the run's page lacks.
+    """Return Markdown for a run: its curves, training and validation in one chart, which the run's page lacks.
 
     It goes first: of a long description, only the top takes clicks until "Show more".
     """

@@ -59,7 +59,7 @@ def load_checkpoint(path: Path) -> keras.Model:
 
 
 def _check_members(path: Path) -> None:
-    """Keras would expand what is compressed, 2 MB to 2 GB, and unpack on the disk what is beside these."""
+    """Refuse what Keras would expand, 2 MB to 2 GB, or unpack on the disk."""
     with zipfile.ZipFile(path) as archive:
         found = [(member.filename, member.compress_type) for member in archive.infolist()]
     if sorted(found) != [(name, zipfile.ZIP_STORED) for name in MEMBERS]:

@@ -85,7 +85,7 @@ class TrainingState(keras.callbacks.Callback):
         self.since = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        """Raises InputError at a loss that is nan or infinite."""
+        """Keep the epoch. Raises InputError at a loss that is nan or infinite."""
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
         self.history.append({"epoch": epoch + 1} | {name: float(logs[name]) for name in names})
         for name in ("loss", "val_loss"):

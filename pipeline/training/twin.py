@@ -81,7 +81,7 @@ class TurnedConvolution(layers.Conv2DTranspose):
         )
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """(batch, height, width, channels) -> (batch, height, width, filters)."""
+        """Convolve (batch, height, width, channels) -> (batch, height, width, filters)."""
         kernel = ops.transpose(ops.flip(self.kernel, (0, 1)), (0, 1, 3, 2))
         outputs = ops.conv(inputs, kernel, padding=self.padding)
         return self.activation(outputs + self.bias if self.use_bias else outputs)

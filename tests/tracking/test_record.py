@@ -175,6 +175,18 @@ def test_the_part_of_a_run_that_a_kill_left_goes_when_the_whole_one_is_written(
     only_run("classifier")
 
 
+def test_a_broken_import_while_a_model_is_logged_is_no_fault_of_the_store(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ImportError("no module named pets")
+
+    monkeypatch.setattr("pipeline.tracking.record.log_model", broken)
+    write_outputs("classifier")
+    with pytest.raises(ImportError, match="no module named pets"):
+        record(result_here("classifier"), Origin({}))
+
+
 def test_an_output_that_is_missing_is_no_fault_of_the_store(prepared: Path) -> None:
     write_outputs("classifier")
     result = result_here("classifier")
