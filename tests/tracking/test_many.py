@@ -51,7 +51,7 @@ def train_together(root: Path, number_of_them: int, uri: str | None) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "number_of_them"), [("sqlite", 8), ("server", 4)])
+@pytest.mark.parametrize(("kind", "number_of_them"), [("sqlite", 8), ("server", 8)])
 def test_trainings_that_start_at_once_on_a_new_store_leave_as_many_whole_runs(
     prepared: Path, request: pytest.FixtureRequest, kind: str, number_of_them: int
 ) -> None:
