@@ -55,8 +55,9 @@ def _repair_lock(path: Path) -> None:
         if re.search(rb"^<{7} ", path.read_bytes(), re.MULTILINE):
             remedy = f"choose a side, as `git checkout --ours {path}` does, then run again"
             raise InputError(f"{path}: a merge conflict is in it; {remedy}") from None
+        committed = file_at(Revision("HEAD", "HEAD", {}), str(path))  # first, as Git may fail
         path.replace(f"{path}.broken")
-        if committed := file_at(Revision("HEAD", "HEAD", {}), str(path)):
+        if committed:
             with replacing(path) as draft:
                 draft.write_text(committed, encoding="utf-8")
         print(f"{path}: broken, kept as {path}.broken; `dvc repro` makes a new one from its run cache")

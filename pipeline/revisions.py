@@ -38,7 +38,11 @@ class Revision:
 
 
 class GitError(InputError):
-    """Git failed, or is not installed."""
+    """Git failed, or is not installed. status: the exit status of git, None where there is no git."""
+
+    def __init__(self, line: str, status: int | None = None):
+        super().__init__(line)
+        self.status = status
 
 
 def git(*arguments: str, **variables: str) -> str:
@@ -54,7 +58,7 @@ def git(*arguments: str, **variables: str) -> str:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace")
         reason = " ".join((said.partition("fatal: ")[2] or said).split())
-        raise GitError(f"git {arguments[0]}: {reason}")
+        raise GitError(f"git {arguments[0]}: {reason}", done.returncode)
     return done.stdout.decode(errors="replace")
 
 
@@ -151,6 +155,9 @@ def _revision(name: str, commit: str, is_experiment: bool = False) -> Revision:
 
 def _object_id(name: str) -> str:
     """Return the id of what Git knows by this name, "" if it knows nothing."""
-    with suppress(GitError):
+    try:
         return git("rev-parse", "--verify", "--quiet", name).strip()
-    return ""
+    except GitError as error:
+        if error.status != 1:  # 1: no such name; 128: Git itself failed
+            raise
+        return ""

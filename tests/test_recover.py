@@ -38,6 +38,14 @@ def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache() -> None
     assert LOCK.read_text() == whole
 
 
+def test_where_git_refuses_to_answer_the_broken_file_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    LOCK.write_text("sche")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "true")
+    with pytest.raises(InputError, match=r"^git rev-parse: detected dubious ownership .* --add safe.directory "):
+        recover()
+    assert LOCK.read_text() == "sche"
+
+
 def test_a_merge_conflict_is_no_damage() -> None:
     conflict = f"schema: '2.0'\n<<<<<<< HEAD\n=======\n>>>>>>> other\n{LOCK.read_text()}"
     LOCK.write_text(conflict)
