@@ -68,7 +68,9 @@ def test_while_a_dvc_works_here_its_locks_stay(capsys) -> None:
     locks = [RWLOCK, Path(".dvc/tmp/exps/rwlock")]
     for lock in locks:
         lock.write_text("{")
-    with subprocess.Popen(["dvc", "60"], executable="/bin/sleep", cwd=".dvc/tmp") as dvc:  # as the system names it
+    shell = {"executable": "/bin/sh", "cwd": ".dvc/tmp", "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(["dvc", "-c", "echo; read _"], **shell) as dvc:  # a shell, which the system calls dvc
+        dvc.stdout.readline()  # it has this name from here on
         recover()
         dvc.kill()
     assert all(lock.exists() for lock in locks)
