@@ -36,20 +36,16 @@ def outputs(picture: Path, out: Path) -> list[Path]:
 
 
 def check_outputs(pictures: Sequence[Path], out: Path) -> None:
-    """Raise InputError for an output that would replace another or a picture, or what a picture links to."""
-
-    def entry(path: Path) -> str:
-        return f"{os.path.realpath(path.parent)}/{path.name}".casefold()  # Cat.png and cat.png may be one file
-
-    taken = {entry(path) for picture in pictures for path in (picture, Path(os.path.realpath(picture)))}
+    """Raise InputError for an output that has the name of another, or of a picture, linked or not."""
+    taken = {Path(place).name.casefold() for picture in pictures for place in (picture, os.path.realpath(picture))}
     for path in (path for picture in pictures for path in outputs(picture, out)):
-        if entry(path) in taken:
-            raise InputError(f"{path}: another picture, or made of one; use one call, and one --out, for each")
-        taken.add(entry(path))
+        if (name := path.name.casefold()) in taken:  # Cat.png and cat.png may be one file
+            raise InputError(f"{path}: the name of a picture or another output; use one call, and one --out, for each")
+        taken.add(name)
 
 
 def file_at(path: Path) -> Path:
-    """Return the path. Raises InputError for what may never end, or is no file; OSError for what is missing."""
+    """Return the path of a file. Raises InputError for what may have no end, OSError for what is missing."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise InputError(f"{path}: not a file, but a folder, pipe or device")
     return path
