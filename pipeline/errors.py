@@ -41,11 +41,8 @@ def one_line(error: Exception) -> str:
 
 
 def refusal(error: OSError, place: Path) -> InputError:
-    """Return what the system refused, with the file, or this place, and the way out where there is one.
-
-    The error of a write to a full disk does not name the file.
-    """
-    line = f"{error.filename or place}: {error.strerror or one_line(error)}"
+    """Return what the system refused, with the file, or this place, and the way out where there is one."""
+    line = f"{error.filename or place}: {error.strerror or one_line(error)}"  # a write to a full disk names no file
     return InputError("; ".join(filter(None, (line, WAYS_OUT.get(error.errno)))))
 
 

@@ -30,18 +30,18 @@ from pipeline.stage import program
 from pipeline.tasks import TASKS
 
 
-def outputs(picture: Path, out: Path) -> list[Path]:
-    """Return where the overlay and the mask of a picture are written."""
-    return [out / f"{picture.stem}-{kind}.png" for kind in ("overlay", "mask")]
+def outputs(pictures: Sequence[Path], out: Path) -> dict[Path, list[Path]]:
+    """Return where the overlay and the mask of each picture are written.
 
-
-def check_outputs(pictures: Sequence[Path], out: Path) -> None:
-    """Raise InputError for an output that has the name of another, or of a picture, linked or not."""
-    taken = {Path(place).name.casefold() for picture in pictures for place in (picture, os.path.realpath(picture))}
-    for path in (path for picture in pictures for path in outputs(picture, out)):
+    Raises InputError for one with the name of another, or of a picture, linked or not.
+    """
+    targets = {path: [out / f"{path.stem}-{kind}.png" for kind in ("overlay", "mask")] for path in pictures}
+    taken = {Path(place).name.casefold() for path in pictures for place in (path, os.path.realpath(path))}
+    for path in (path for pair in targets.values() for path in pair):
         if (name := path.name.casefold()) in taken:  # Cat.png and cat.png may be one file
             raise InputError(f"{path}: the name of a picture or another output; use one call, and one --out, for each")
         taken.add(name)
+    return targets
 
 
 def file_at(path: Path) -> Path:
@@ -51,10 +51,11 @@ def file_at(path: Path) -> Path:
     return path
 
 
-def answer(path: Path, out: Path | None, models: dict[str, Any]) -> str:
-    """Return what is printed of a picture; write its overlay and its mask, if there is a folder for them.
+def answer(path: Path, targets: Sequence[Path] | None, models: dict[str, Any]) -> str:
+    """Return what is printed of a picture; write its overlay and its mask, if it has targets.
 
-    Raises InputError for a file that is too large or no picture, OSError for one that cannot be read or written.
+    models: a keras.Model for each task. Raises InputError for a file that is too large or no picture, OSError for one
+    that cannot be read or written.
     """
     with path.open("rb") as file:
         data, said, mask = file.read(MAX_FILE_BYTES + 1), [], None
@@ -64,9 +65,9 @@ def answer(path: Path, out: Path | None, models: dict[str, Any]) -> str:
             (found,) = how.answer(model, square(data, model.input_shape[1])[None], [size_of(data)])
             said.append(how.in_words(found))
             mask = found.get("mask", mask)
-        if out:
+        if targets:
             overlay = import_module("pipeline.evaluation.figures").overlay(decode(data), mask)
-            for target, drawn in zip(outputs(path, out), (overlay, Image.fromarray(mask + 1)), strict=True):
+            for target, drawn in zip(targets, (overlay, Image.fromarray(mask + 1)), strict=True):
                 with replacing(target) as draft:
                     drawn.save(draft)
                 said.append(str(target))
@@ -82,16 +83,6 @@ def attempt(work: Callable[..., Any], path: Path, *arguments: Any) -> Any:
         tqdm.write(f"predict: {error}", sys.stderr)
 
 
-def load(checkpoints: dict[str, Path]) -> dict[str, Any]:
-    """Return a keras.Model for each checkpoint. Raises InputError for one that is broken."""
-    gc.disable()  # as at a program's start (stage.py): one picture takes 2.4 instead of 4.1 s of a core
-    load_checkpoint = import_module("pipeline.training.checkpoint").load_checkpoint  # and with it TensorFlow
-    models = {task: load_checkpoint(path) for task, path in checkpoints.items()}
-    gc.freeze()
-    gc.enable()
-    return models
-
-
 def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     """Print a line for each picture and write its overlay and its mask to the folder `out`, if there is one.
 
@@ -99,13 +90,18 @@ def predict(pictures: Sequence[Path], out: Path | None) -> bool:
     Raises InputError for a missing or broken checkpoint, or an output that would replace a picture.
     """
     checkpoints = {task: checkpoint(task) for task in reversed(TASKS)}  # the species goes first
+    targets = outputs(pictures, out) if out else {}
     if out:
-        check_outputs(pictures, out)
         out.mkdir(parents=True, exist_ok=True)
-    files = [path for path in pictures if attempt(file_at, path)]
-    models, answered = load(checkpoints) if files else {}, 0
+    files, models, answered = [path for path in pictures if attempt(file_at, path)], {}, 0
+    if files:
+        gc.disable()  # as at a program's start (stage.py): one picture takes 2.4 instead of 4.1 s of a core
+        load = import_module("pipeline.training.checkpoint").load_checkpoint  # and with it TensorFlow
+        models = {task: load(path) for task, path in checkpoints.items()}
+        gc.freeze()
+        gc.enable()
     for path in tqdm(files, "predict", unit=" pictures", disable=None, leave=False):
-        if line := attempt(answer, path, out, models):
+        if line := attempt(answer, path, targets.get(path), models):
             tqdm.write(line)
             answered += 1
     return answered == len(pictures)
@@ -115,8 +111,7 @@ def main() -> None:
     """Exit 0 if all is predicted, 1 with a line on stderr for each thing that was wrong, 130 on Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m pipeline.predict")
     parser.add_argument("pictures", nargs="+", type=Path, metavar="PICTURE", help=f"one of {', '.join(FORMATS)}")
-    folder = "a folder for NAME-overlay.png and NAME-mask.png of each picture"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=folder)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="a folder for NAME-overlay.png and NAME-mask.png")
     given = parser.parse_args()
     sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)  # a terminal may lack a name's letters
     with program("predict"):

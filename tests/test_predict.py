@@ -79,7 +79,7 @@ def test_a_terminal_shows_how_many_pictures_are_answered(run, monkeypatch: pytes
 
 def test_an_overlay_tints_foreground_and_contour_and_a_mask_has_the_values_of_the_trimaps(run) -> None:
     save_striped("half.png", BACKGROUND, CONTOUR)
-    line = run("pet.png", "half.png", "--out", "new/folder")[1][1]
+    line = run("pet.png", "half.png", "pet.png", "--out", "new/folder")[1][1]
     assert line.endswith("; new/folder/half-overlay.png; new/folder/half-mask.png")
     tinted = {colour: (np.add(colour, COLOURS[k]) // 2).tolist() for k, colour in ((0, FOREGROUND), (2, CONTOUR))}
     for name, left, value in (("pet", tinted[FOREGROUND], 1), ("half", list(BACKGROUND), 2)):
@@ -88,7 +88,7 @@ def test_an_overlay_tints_foreground_and_contour_and_a_mask_has_the_values_of_th
             np.testing.assert_array_equal(mask, [[value] * 3 + [3] * 3] * 4)
 
 
-@pytest.mark.parametrize("other", ["pet-overlay.png", "folder/pet.jpg", "PET.gif", "link.jpg", "pet.png"])
+@pytest.mark.parametrize("other", ["pet-overlay.png", "folder/pet.jpg", "PET.gif", "link.jpg"])
 def test_no_output_takes_the_place_of_a_picture_or_of_another(run, other: str) -> None:
     Path("folder").mkdir()
     Path("link.jpg").symlink_to("pet-mask.png")
@@ -138,19 +138,8 @@ def test_what_is_no_picture_is_named_and_the_others_are_predicted(run) -> None:
     ]
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_without_a_checkpoint_one_line_says_so(run, task: str) -> None:
-    path = Path(f"data/models/{task}.keras")
-    path.unlink()
-    status, *printed = run("pet.png", "--out", "out")
-    assert status.startswith(f"predict: {path}: no such file; `dvc pull` fetches it, ")
-    assert (printed, Path("out").exists()) == ([[], []], False)
-    path.touch()
-    assert run("pet.png")[0].startswith(f"predict: {path}: not a Keras checkpoint: ")
-
-
-@pytest.mark.parametrize("missing", ["pet.png", "data/models/segmenter.keras"])
-def test_a_missing_file_is_named_without_tensorflow(run, missing: str) -> None:
+@pytest.mark.parametrize("missing", ["pet.png", "data/models/segmenter.keras", "data/models/classifier.keras"])
+def test_a_missing_file_is_named_before_tensorflow_is_imported(run, missing: str) -> None:
     Path(missing).unlink()
     code = "import sys; sys.modules['tensorflow'] = None; from pipeline.predict import main; main()"
     done = run_in(Path(), sys.executable, "-c", code, "pet.png", check=False, PYTHONPATH=str(REPOSITORY))
@@ -158,8 +147,10 @@ def test_a_missing_file_is_named_without_tensorflow(run, missing: str) -> None:
     assert done.stderr.lower().startswith(f"predict: {missing}: no such file")
 
 
-def test_a_folder_for_outputs_that_is_a_file_ends_in_one_line(run) -> None:
-    assert run("pet.png", "--out", "pet.png")[0] == "predict: pet.png: File exists"
+def test_a_folder_that_is_a_file_and_a_broken_checkpoint_end_the_program_with_one_line(run) -> None:
+    assert run("pet.png", "--out", "pet.png") == ("predict: pet.png: File exists", [], [])
+    Path("data/models/segmenter.keras").write_text("")
+    assert run("pet.png")[0].startswith("predict: data/models/segmenter.keras: not a Keras checkpoint: ")
 
 
 @pytest.mark.parametrize("task", TASKS)
