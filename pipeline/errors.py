@@ -22,7 +22,7 @@ class InputError(Exception):
     """
 
     def __init__(self, line: str):
-        super().__init__(without_secrets(line))
+        super().__init__(printable(without_secrets(line)))
 
 
 def without_secrets(line: str) -> str:
@@ -30,20 +30,26 @@ def without_secrets(line: str) -> str:
     return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]*", r"\1***", re.sub(r"://\S*@", "://", line))
 
 
+def printable(text: str) -> str:
+    """Escape what acts on a terminal, breaks the line or is no text: the name of a file may hold any of it."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def one_line(error: Exception) -> str:
     """Return the message of an error without its line breaks, or its class where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def refusal(error: OSError, place: Path) -> InputError:
+    """Return what the system refused, with the file, or this place, and the way out where there is one."""
+    line = f"{error.filename or place}: {error.strerror or one_line(error)}"  # a write to a full disk names no file
+    return InputError("; ".join(filter(None, (line, WAYS_OUT.get(error.errno)))))
+
+
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Turn a full disk, or a lack of permission, into an InputError that names the file, or this place.
-
-    The error of a write to a full disk does not name the file.
-    """
+    """Turn what the system refuses into an InputError that names the file, or this place."""
     try:
         yield
     except OSError as error:
-        if error.errno not in WAYS_OUT:
-            raise
-        raise InputError(f"{error.filename or place}: {error.strerror}; {WAYS_OUT[error.errno]}") from None
+        raise refusal(error, place) from None

@@ -19,7 +19,7 @@ from pipeline.errors import InputError
 from pipeline.inputs import unchanged
 from pipeline.outputs import replacing, write_metrics
 from pipeline.params import load_params
-from pipeline.paths import HISTORY, MODELS, PLOTS
+from pipeline.paths import HISTORY, MODELS, PLOTS, checkpoint
 from pipeline.stage import run, task_argument
 from pipeline.tasks import TASKS
 from pipeline.tracking.record import record_evaluation
@@ -36,7 +36,7 @@ def evaluate(task: str) -> None:
     with unchanged(f"evaluate_{task}"):
         params = load_params()
         tf.config.experimental.enable_op_determinism()  # a GPU may otherwise choose another kernel every time
-        data, model = load_dataset(task), load_checkpoint(MODELS / f"{task}.keras")
+        data, model = load_dataset(task), load_checkpoint(checkpoint(task))
         if model.output_shape[-1] != TASKS[task].outputs:
             found = f"{MODELS / task}.keras: gives {model.output_shape}"
             raise InputError(f"{found}; allowed: {TASKS[task].outputs} in the last axis (pipeline/tasks.py)")

@@ -3,12 +3,22 @@
 import os
 from pathlib import Path
 
+from pipeline.errors import InputError
+
 RAW = Path("data/raw")  # the two archives
 PREPARED = Path("data/prepared")  # a folder per task: samples.csv and packed arrays
 MODELS = Path("data/models")  # TASK.keras, the best checkpoint
 HISTORY = Path("data/history")  # TASK.csv, a row per epoch
 METRICS = Path("data/metrics")  # JSON for `dvc metrics`
 PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
+
+
+def checkpoint(task: str) -> Path:
+    """Return the path of a task's checkpoint. Raises InputError where there is none."""
+    if not (path := MODELS / f"{task}.keras").exists():
+        ways = "`dvc pull` fetches it, `dvc repro` trains it; for the demo's: `make demo`, then `dvc exp apply demo`"
+        raise InputError(f"{path}: no such file; {ways}")
+    return path
 
 
 def root() -> Path:

@@ -14,7 +14,7 @@ from threading import Thread
 from filelock import FileLock, Timeout
 
 from pipeline import STARTED_BY
-from pipeline.errors import InputError, one_line, without_secrets, writing
+from pipeline.errors import InputError, refusal
 from pipeline.paths import METRICS
 from pipeline.tasks import TASKS
 
@@ -36,15 +36,13 @@ def program(name: str) -> Iterator[None]:
         gc.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that both unwind the same way
     try:
-        with writing(Path.cwd()):
-            yield
+        yield
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except Timeout:
         sys.exit(f"{name}: another {name} is running in this folder; wait for it, then run again")
     except OSError as error:
-        reason = error.strerror or one_line(error)
-        sys.exit(without_secrets(f"{name}: {reason}: {error.filename or Path.cwd()}"))
+        sys.exit(f"{name}: {refusal(error, Path.cwd())}")
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -18,6 +18,7 @@ from pipeline.evaluation.figures import COLOURS
 from pipeline.predict import main
 from pipeline.tasks import TASKS
 from tests.helpers.colourmodels import RED, write_classifier, write_segmenter
+from tests.helpers.project import REPOSITORY, run_in
 
 FOREGROUND, BACKGROUND, CONTOUR = ((red, 60, 90) for red in RED)
 
@@ -58,66 +59,98 @@ def run(models: Path, tmp_path: Path, monkeypatch, capsys) -> Callable[..., tupl
 
 def test_each_picture_gets_a_line_and_nothing_is_written(run) -> None:
     save_striped("other.jpg", CONTOUR, BACKGROUND)
-    shutil.copy("pet.png", os.fsdecode(b"\xff.png"))  # a name that is no text
+    odd = ["two\nlines \x1b[31mred.png", os.fsdecode(b"\xff.png")]  # the second is no text
+    for name in odd:
+        shutil.copy("pet.png", name)
     before = sorted(Path().rglob("*"))
-    status, out, err = run("pet.png", "other.jpg", os.fsdecode(b"\xff.png"))
+    status, out, err = run("pet.png", "other.jpg", *odd)
     assert (status, err) == (0, [])
-    assert out[0] == "pet.png: cat 0.609; foreground 50.0 %, background 0.0 %, contour 50.0 %"  # 1 - 100 / 256
-    assert re.fullmatch(r"other.jpg: dog 0\.5[789]\d; foreground 0.0 %, background 50.0 %, contour 50.0 %", out[1])
-    assert len(out) == 3
+    said = "cat 0.609; foreground 50.0 %, background 0.0 %, contour 50.0 %"  # 1 - 100 / 256
+    assert re.fullmatch(r"other.jpg: dog 0\.5[789]\d; foreground 0.0 %, background 50.0 %, contour 50.0 %", out.pop(1))
+    assert out == [f"{name}: {said}" for name in ("pet.png", r"two\nlines \x1b[31mred.png", r"\udcff.png")]
     assert sorted(Path().rglob("*")) == before
 
 
-def test_an_overlay_is_the_picture_with_foreground_and_contour_tinted(run) -> None:
+def test_a_terminal_shows_how_many_pictures_are_answered(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    _, out, err = run("pet.png", "pet.png")
+    assert (len(out), err[1]) == (2, "predict:   0%|          | 0/2 [00:00<?, ? pictures/s]")
+
+
+def test_an_overlay_tints_foreground_and_contour_and_a_mask_has_the_values_of_the_trimaps(run) -> None:
     save_striped("half.png", BACKGROUND, CONTOUR)
-    assert run("pet.png", "half.png", "--out", "new/folder")[1][1].endswith("; new/folder/half-overlay.png")
+    line = run("pet.png", "half.png", "pet.png", "--out", "new/folder")[1][1]
+    assert line.endswith("; new/folder/half-overlay.png; new/folder/half-mask.png")
     tinted = {colour: (np.add(colour, COLOURS[k]) // 2).tolist() for k, colour in ((0, FOREGROUND), (2, CONTOUR))}
-    for name, left in (("pet", tinted[FOREGROUND]), ("half", list(BACKGROUND))):
-        with Image.open(f"new/folder/{name}-overlay.png") as overlay:
+    for name, left, value in (("pet", tinted[FOREGROUND], 1), ("half", list(BACKGROUND), 2)):
+        with Image.open(f"new/folder/{name}-overlay.png") as overlay, Image.open(f"new/folder/{name}-mask.png") as mask:
             np.testing.assert_array_equal(overlay, [[left] * 3 + [tinted[CONTOUR]] * 3] * 4)
+            np.testing.assert_array_equal(mask, [[value] * 3 + [3] * 3] * 4)
 
 
-@pytest.mark.parametrize("other", ["pet-overlay.png", "folder/pet.jpg", "PET.gif"])
-def test_no_overlay_takes_the_place_of_a_picture_or_of_another(run, other: str) -> None:
+@pytest.mark.parametrize("other", ["pet-overlay.png", "folder/pet.jpg", "PET.gif", "link.jpg"])
+def test_no_output_takes_the_place_of_a_picture_or_of_another(run, other: str) -> None:
     Path("folder").mkdir()
+    Path("link.jpg").symlink_to("pet-mask.png")
     save_striped(other, FOREGROUND)
-    before = {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+    before = contents()
     status, out, err = run("pet.png", other, "--out", ".")
-    assert re.fullmatch(r"predict: (pet|PET)-overlay.png: another picture, or the overlay of one; use one .*", status)
-    assert (out, err) == ([], [])
-    assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
+    assert re.fullmatch("predict: (pet|PET)-(overlay|mask).png: the name of a picture or another output; .*", status)
+    assert (out, err, contents()) == ([], [], before)
+
+
+def contents() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def test_outputs_replace_what_is_in_the_folder_and_leave_what_that_is_linked_to(run) -> None:
+    before = contents()
+    Path("out").mkdir()
+    os.link("pet.png", "out/pet-overlay.png")
+    Path("out/pet-mask.png").symlink_to("../pet.png")
+    assert run("pet.png", "--out", "out")[0] == 0
+    assert contents().keys() - before.keys() == {Path("out/pet-overlay.png"), Path("out/pet-mask.png")}
+    assert before.items() <= contents().items()
 
 
 def test_what_is_no_picture_is_named_and_the_others_are_predicted(run) -> None:
+    Path("cut\r.png").write_bytes(Path("pet.png").read_bytes()[:-30])
     Path("notes.jpg").write_text("a cat")
-    Path("cut.png").write_bytes(Path("pet.png").read_bytes()[:-30])
+    Path("loop.jpg").symlink_to("loop.jpg")
+    os.mkfifo("pipe.jpg")
     with Path("huge.jpg").open("wb") as file:
         file.truncate(10**12)
-    status, out, err = run("notes.jpg", "missing.jpg", "cut.png", "data", "huge.jpg", "pet.png", "--out", "overlays")
-    assert (status, len(out), [path.name for path in Path("overlays").iterdir()]) == (1, 1, ["pet-overlay.png"])
+    long = f"{'n' * 251}.png"
+    shutil.copy("pet.png", long)
+    strange = ["missing.jpg", "loop.jpg", "pipe.jpg", "data", "/dev/zero", "cut\r.png", "notes.jpg", "huge.jpg", long]
+    status, out, err = run(*strange, "pet.png", "--out", "out")
+    written = sorted(path.name for path in Path("out").iterdir())
+    assert (status, len(out), written) == (1, 1, ["pet-mask.png", "pet-overlay.png"])
     formats = "allowed: JPEG, PNG, GIF, BMP"
-    assert re.fullmatch(rf"predict: cut.png: not a readable picture: .*truncated.*; {formats}", err.pop(2))
+    assert re.fullmatch(rf"predict: cut\\r.png: not a readable picture: .*truncated.*; {formats}", err.pop(5))
     assert err == [
-        f"predict: notes.jpg: not a readable picture: cannot identify image file; {formats}",
         "predict: missing.jpg: No such file or directory",
-        "predict: data: Is a directory",
-        "predict: huge.jpg: not a readable picture: more than 16,777,216 bytes; allowed: JPEG, PNG, GIF, BMP",
+        "predict: loop.jpg: Too many levels of symbolic links",
+        *(f"predict: {path}: not a file, but a folder, pipe or device" for path in ("pipe.jpg", "data", "/dev/zero")),
+        f"predict: notes.jpg: not a readable picture: cannot identify image file; {formats}",
+        f"predict: huge.jpg: not a readable picture: more than 16,777,216 bytes; {formats}",
+        f"predict: out/draft-{long[:-4]}-overlay.png: File name too long",
     ]
 
 
-@pytest.mark.parametrize("task", ["segmenter", "classifier"])
-def test_without_a_checkpoint_one_line_says_so(run, task: str) -> None:
-    path = Path(f"data/models/{task}.keras")
-    path.unlink()
-    line = f"predict: {path}: no such file; `dvc repro` makes it, `dvc pull` fetches it"
-    assert run("pet.png", "--out", "overlays") == (line, [], [])
-    path.touch()
-    assert run("pet.png", "--out", "overlays")[0].startswith(f"predict: {path}: not a Keras checkpoint: ")
-    assert not Path("overlays").exists()
+@pytest.mark.parametrize("missing", ["pet.png", "data/models/segmenter.keras", "data/models/classifier.keras"])
+def test_a_missing_file_is_named_before_tensorflow_is_imported(run, missing: str) -> None:
+    Path(missing).unlink()
+    code = "import sys; sys.modules['tensorflow'] = None; from pipeline.predict import main; main()"
+    done = run_in(Path(), sys.executable, "-c", code, "pet.png", check=False, PYTHONPATH=str(REPOSITORY))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.lower().startswith(f"predict: {missing}: no such file")
 
 
-def test_a_folder_for_overlays_that_is_a_file_ends_in_one_line(run) -> None:
-    assert run("pet.png", "--out", "pet.png")[0] == "predict: File exists: pet.png"
+def test_a_folder_that_is_a_file_and_a_broken_checkpoint_end_the_program_with_one_line(run) -> None:
+    assert run("pet.png", "--out", "pet.png") == ("predict: pet.png: File exists", [], [])
+    Path("data/models/segmenter.keras").write_text("")
+    assert run("pet.png")[0].startswith("predict: data/models/segmenter.keras: not a Keras checkpoint: ")
 
 
 @pytest.mark.parametrize("task", TASKS)

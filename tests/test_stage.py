@@ -68,8 +68,8 @@ def at_work() -> Iterator[subprocess.Popen]:
     ("work", "line"),
     [
         (InputError("params.yaml: plot: missing"), "params.yaml: plot: missing"),
-        (lambda: Path("data/nothing.csv").read_text(), "No such file or directory: data/nothing.csv"),
-        (OSError("two\nlines of http://me:secret@host"), "two lines of http://host: {here}"),
+        (lambda: Path("data/nothing\n.csv").read_text(), r"data/nothing\n.csv: No such file or directory"),
+        (OSError("two\nlines of http://me:secret@host"), "{here}: two lines of http://host"),
     ],
     ids=["bad input", "no file", "no name"],
 )

@@ -48,8 +48,6 @@ def _canonicalize(path: Path) -> None:
 
 def load_checkpoint(path: Path) -> keras.Model:
     """Load for prediction. Raises InputError if the file is missing, broken, or wants to run code of its own."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file; `dvc repro` makes it, `dvc pull` fetches it")
     try:
         _check_members(path)
         return keras.models.load_model(path, compile=False, safe_mode=True)
