@@ -49,6 +49,12 @@ def test_every_stage_leaves_its_outputs_and_git_sees_only_what_belongs_to_it(rep
     assert kept == [], "no state of a training that DVC has"
 
 
+def test_dvc_shows_a_column_for_each_test_metric_and_all_of_them_fit_120_characters(repository: Path) -> None:
+    header, *rows = run_in(repository, "dvc", "metrics", "show").stdout.splitlines()
+    assert {*header.split()[1:]} == {metric.name for task in TASKS.values() for metric in task.metrics}
+    assert max(map(len, [header, *rows])) <= 120
+
+
 def test_a_second_repro_does_nothing(clone: Path) -> None:
     done = run_in(clone, "dvc", "repro")
     assert stages_run(done.stdout) == []

@@ -44,15 +44,22 @@ def in_words(found: dict[str, Any]) -> str:
 
 
 def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) -> dict[str, float]:
-    """Return the test metrics; write to the folder tables, a chart of each, and grids of pictures.
-
-    predictions.csv, breeds.csv, roc.csv, calibration.csv; confusion.png, breeds.png, roc.png, calibration.png;
-    samples.png, mistakes.png.
+    """Return the test metrics; write predictions.csv, samples.png and mistakes.png to the folder, and as PNG
+    confusion, as CSV and PNG breeds, roc and calibration.
     """
     rows = data.rows("test")
     probabilities = in_batches(lambda part: dog_probabilities(model, data.images[part]), rows)
     labels, predicted = data.targets[rows][:, 0], (probabilities >= DOG_FROM).astype(np.uint8)
+    table = data.samples.iloc[rows][["stem", "breed"]].assign(
+        actual=[TASK.labels[k] for k in labels],
+        predicted=[TASK.labels[k] for k in predicted],
+        dog_probability=probabilities,
+    )
+    table.to_csv(folder / "predictions.csv", index=False)
+    _draw_grids(table, data, params, folder)
+
     confusions = metrics.confusion_matrices(labels, predicted, len(TASK.labels))
+    figures.confusion_matrix(confusions.sum(0), TASK.labels, "pictures", folder / "confusion.png")
     scores = {
         "accuracy": of_confusion(metrics.accuracy, confusions),
         "balanced_accuracy": of_confusion(metrics.balanced_accuracy, confusions),
@@ -60,51 +67,44 @@ def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) 
         "roc_auc": lambda weights: metrics.roc_auc(labels, probabilities, weights),
     }
     result = headline(TASK, scores, len(rows), params)
-
-    table = data.samples.iloc[rows][["stem", "breed"]].assign(
-        actual=[TASK.labels[k] for k in labels],
-        predicted=[TASK.labels[k] for k in predicted],
-        dog_probability=probabilities,
-    )
-    tables = {"predictions": table} | _summaries(table, labels)
-    for name, rows_of in tables.items():
-        rows_of.to_csv(folder / f"{name}.csv", index=False)
-    area = "ROC AUC {roc_auc:.3f} (95 % interval {roc_auc_low:.3f} to {roc_auc_high:.3f})".format(**result)
-    figures.confusion_matrix(confusions.sum(0), TASK.labels, "pictures", folder / "confusion.png")
-    figures.roc(tables["roc"], area, folder / "roc.png")
-    figures.breeds(tables["breeds"], folder / "breeds.png")
-    figures.calibration(tables["calibration"], folder / "calibration.png")
-    _draw_grids(table, data, params, folder)
+    _summarize(table, labels, result, folder)
     return result
 
 
-def _summaries(table: pd.DataFrame, labels: np.ndarray) -> dict[str, pd.DataFrame]:
-    """Return the tables breeds, roc and calibration of the predictions; calibration in tenths of the probability."""
+def _summarize(table: pd.DataFrame, labels: np.ndarray, scores: dict[str, float], folder: Path) -> None:
+    """Write and draw the accuracy of each breed, the ROC curve, and the calibration in tenths of the probability."""
     right = (table["actual"] == table["predicted"]).groupby(table["breed"])
+    breeds = right.agg(accuracy="mean", pictures="size").reset_index()
     false_positive, true_positive, _ = roc_curve(labels, table["dog_probability"], drop_intermediate=False)
-    tenths = np.minimum(np.floor(10 * table["dog_probability"]), 9) / 10
-    calibration = table.assign(dog=labels).groupby(tenths.rename("from"))
-    return {
-        "breeds": right.agg(accuracy="mean", pictures="size").reset_index(),
-        "roc": pd.DataFrame({"false_positive_rate": false_positive, "true_positive_rate": true_positive}),
-        "calibration": calibration.agg(
-            dog_probability=("dog_probability", "mean"), dogs=("dog", "mean"), pictures=("dog", "size")
-        ).reset_index(),
-    }
+    roc = pd.DataFrame({"false_positive_rate": false_positive, "true_positive_rate": true_positive})
+    tenth = np.minimum(np.floor(10 * table["dog_probability"]), 9)
+    binned = table.assign(dog=labels).groupby(tenth)[["dog_probability", "dog"]].mean()
+    calibration = binned.rename(columns={"dog": "share_of_dogs"}).assign(pictures=tenth.value_counts())
+    for name, written in (("breeds", breeds), ("roc", roc), ("calibration", calibration)):
+        written.to_csv(folder / f"{name}.csv", index=False)
+    # C. Guo et al., On Calibration of Modern Neural Networks, 2017: the expected calibration error
+    error = np.average(np.abs(binned["dog"] - binned["dog_probability"]), weights=calibration["pictures"])
+    area = "ROC AUC {roc_auc:.3f} (95 % interval {roc_auc_low:.3f} to {roc_auc_high:.3f})".format(**scores)
+    figures.bars(breeds, "accuracy by breed", folder / "breeds.png")
+    figures.curve(roc, area, "guessing", folder / "roc.png")
+    figures.curve(calibration, f"calibration: mean error {error:.3f}", "perfect", folder / "calibration.png")
+
+
+def titles(table: pd.DataFrame) -> list[str]:
+    """Return for each prediction the picture's name, the answer as `predict` gives it, and whether that is right."""
+    return [
+        f"{row.stem}\n✓ {said}" if row.predicted == row.actual else f"{row.stem}\n✗ {said}, is a {row.actual}"
+        for row in table.itertuples()
+        for said in [in_words(decide(row.dog_probability))]
+    ]
 
 
 def _draw_grids(table: pd.DataFrame, data: Dataset, params: Evaluate, folder: Path) -> None:
     """Draw some pictures, and the mistakes with the most confident ones first. The table's index is the data's row."""
-    right = (table["actual"] == table["predicted"]).to_numpy()
-    mistakes = np.flatnonzero(~right)
-    confidence = np.abs(table["dog_probability"].to_numpy()[mistakes] - DOG_FROM)
+    mistakes = np.flatnonzero(table["actual"] != table["predicted"])
+    confidence = np.abs(table["dog_probability"].to_numpy()[mistakes] - 0.5)
     worst = mistakes[np.argsort(-confidence, kind="stable")][: params.grid_pictures]
     for name, picked in (("samples", sample(len(table), params)), ("mistakes", worst)):
         shown = table.iloc[picked]
-        said = [in_words(decide(probability)) for probability in shown["dog_probability"]]
-        signs = ["✓ {}" if good else "✗ {}, is a {}" for good in right[picked]]
-        titles = [
-            f"{stem}\n{sign.format(words, actual)}"
-            for stem, sign, words, actual in zip(shown["stem"], signs, said, shown["actual"], strict=True)
-        ]
-        figures.picture_grid(data.images[shown.index], titles, right[picked], folder / f"{name}.png")
+        right = (shown["actual"] == shown["predicted"]).to_numpy()
+        figures.picture_grid(data.images[shown.index], titles(shown), right, folder / f"{name}.png")
