@@ -44,9 +44,7 @@ def in_words(found: dict[str, Any]) -> str:
 
 
 def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) -> dict[str, float]:
-    """Return the test metrics; write predictions.csv, samples.png and mistakes.png to the folder, and as PNG
-    confusion, as CSV and PNG breeds, roc and calibration.
-    """
+    """Return the test metrics; write the tables and figures to the folder that data/README.md lists under plots/."""
     rows = data.rows("test")
     probabilities = in_batches(lambda part: dog_probabilities(model, data.images[part]), rows)
     labels, predicted = data.targets[rows][:, 0], (probabilities >= DOG_FROM).astype(np.uint8)
@@ -77,26 +75,23 @@ def _summarize(table: pd.DataFrame, labels: np.ndarray, scores: dict[str, float]
     breeds = right.agg(accuracy="mean", pictures="size").reset_index()
     false_positive, true_positive, _ = roc_curve(labels, table["dog_probability"], drop_intermediate=False)
     roc = pd.DataFrame({"false_positive_rate": false_positive, "true_positive_rate": true_positive})
-    tenth = np.minimum(np.floor(10 * table["dog_probability"]), 9)
-    binned = table.assign(dog=labels).groupby(tenth)[["dog_probability", "dog"]].mean()
-    calibration = binned.rename(columns={"dog": "share_of_dogs"}).assign(pictures=tenth.value_counts())
+    tenth = table.assign(share_of_dogs=labels).groupby(np.minimum(np.floor(10 * table["dog_probability"]), 9))
+    calibration = tenth[["dog_probability", "share_of_dogs"]].mean().assign(pictures=tenth.size())
+    # The expected calibration error: C. Guo et al., On Calibration of Modern Neural Networks, ICML 2017
+    distance = np.abs(calibration["share_of_dogs"] - calibration["dog_probability"])
+    error = np.average(distance, weights=calibration["pictures"])
     for name, written in (("breeds", breeds), ("roc", roc), ("calibration", calibration)):
         written.to_csv(folder / f"{name}.csv", index=False)
-    # C. Guo et al., On Calibration of Modern Neural Networks, 2017: the expected calibration error
-    error = np.average(np.abs(binned["dog"] - binned["dog_probability"]), weights=calibration["pictures"])
     area = "ROC AUC {roc_auc:.3f} (95 % interval {roc_auc_low:.3f} to {roc_auc_high:.3f})".format(**scores)
     figures.bars(breeds, "accuracy by breed", folder / "breeds.png")
     figures.curve(roc, area, "guessing", folder / "roc.png")
     figures.curve(calibration, f"calibration: mean error {error:.3f}", "perfect", folder / "calibration.png")
 
 
-def titles(table: pd.DataFrame) -> list[str]:
-    """Return for each prediction the picture's name, the answer as `predict` gives it, and whether that is right."""
-    return [
-        f"{row.stem}\n✓ {said}" if row.predicted == row.actual else f"{row.stem}\n✗ {said}, is a {row.actual}"
-        for row in table.itertuples()
-        for said in [in_words(decide(row.dog_probability))]
-    ]
+def title(row: Any) -> str:
+    """Return the name of a picture of predictions.csv, the answer as `predict` gives it, and whether that is right."""
+    said = in_words(decide(row.dog_probability))
+    return f"{row.stem}\n" + (f"✓ {said}" if row.predicted == row.actual else f"✗ {said}, is a {row.actual}")
 
 
 def _draw_grids(table: pd.DataFrame, data: Dataset, params: Evaluate, folder: Path) -> None:
@@ -106,5 +101,5 @@ def _draw_grids(table: pd.DataFrame, data: Dataset, params: Evaluate, folder: Pa
     worst = mistakes[np.argsort(-confidence, kind="stable")][: params.grid_pictures]
     for name, picked in (("samples", sample(len(table), params)), ("mistakes", worst)):
         shown = table.iloc[picked]
-        right = (shown["actual"] == shown["predicted"]).to_numpy()
-        figures.picture_grid(data.images[shown.index], titles(shown), right, folder / f"{name}.png")
+        titles, right = [title(row) for row in shown.itertuples()], (shown["actual"] == shown["predicted"]).to_numpy()
+        figures.picture_grid(data.images[shown.index], titles, right, folder / f"{name}.png")

@@ -64,9 +64,7 @@ def bars(table: pd.DataFrame, title: str, path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def mask_grid(
-    images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, titles: Sequence[tuple], path: Path
-) -> None:
+def mask_grid(images: np.ndarray, truth: np.ndarray, predicted: np.ndarray, titles: list[tuple], path: Path) -> None:
     """Draw a row per picture: the picture, its true mask, the predicted one, and that over the picture.
 
     images: uint8 (pictures, size, size, 3). truth, predicted: classes, uint8 (pictures, size, size).
