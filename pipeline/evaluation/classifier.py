@@ -29,13 +29,11 @@ def answer(classifier: keras.Model, images: np.ndarray, sizes: Sequence[tuple[in
 
     images: uint8 (pictures, size, size, 3). sizes: width and height of each picture, of no account here.
     """
-    return [decide(found) for found in dog_probabilities(classifier, images).tolist()]
-
-
-def decide(dog: float) -> dict[str, Any]:
-    """Return the answer that a probability of a dog means."""
-    label, probability = (TASK.labels[1], dog) if dog >= DOG_FROM else (TASK.labels[0], 1 - dog)
-    return {"label": label, "probability": probability}
+    cat, dog = TASK.labels
+    return [
+        {"label": dog, "probability": found} if found >= DOG_FROM else {"label": cat, "probability": 1 - found}
+        for found in dog_probabilities(classifier, images).tolist()
+    ]
 
 
 def in_words(found: dict[str, Any]) -> str:
@@ -90,7 +88,7 @@ def _summarize(table: pd.DataFrame, labels: np.ndarray, scores: dict[str, float]
 
 def title(row: Any) -> str:
     """Return the name of a picture of predictions.csv, the answer as `predict` gives it, and whether that is right."""
-    said = in_words(decide(row.dog_probability))
+    said = in_words({"label": row.predicted, "probability": max(row.dog_probability, 1 - row.dog_probability)})
     return f"{row.stem}\n" + (f"✓ {said}" if row.predicted == row.actual else f"✗ {said}, is a {row.actual}")
 
 
