@@ -17,51 +17,44 @@ def solid(*values: tuple[int, int, int] | int) -> np.ndarray:
     return np.stack([np.full((8, 8, *np.shape(value)), value, np.uint8) for value in values])
 
 
-def centre(path: Path, colour: tuple[int, int, int]) -> tuple[float, float]:
-    """Where a colour is, as shares of the figure from the left and from the top."""
+def pixels_of(path: Path) -> np.ndarray:
+    """The pixels of a grid below its legend, which has the upper 0.3 inches."""
     with Image.open(path) as figure:
-        pixels = np.asarray(figure.convert("RGB"))
-    rows, columns = np.nonzero((pixels == colour).all(-1))
-    return columns.mean() / pixels.shape[1], rows.mean() / pixels.shape[0]
+        return np.asarray(figure.convert("RGB"), int)[24:]
+
+
+def cells(found: np.ndarray, rows: int) -> set[tuple[int, int]]:
+    """Rows and columns of the cells of a grid in which these pixels are."""
+    places = np.argwhere(found) / found.shape * (rows, figures.COLUMNS)
+    return {*map(tuple, places.astype(int).tolist())}
 
 
 def test_a_mask_grid_shows_picture_truth_prediction_and_that_over_the_picture_below_a_legend(tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
     figures.mask_grid(solid(RED, GREEN), solid(0, 1), solid(1, 2), [("first", ""), ("second", "")], path)
-    with Image.open(path) as figure:
-        pixels = np.asarray(figure.convert("RGB"), int)
-    cells = pixels[24:].reshape(2, -1, *pixels.shape[1:])  # the legend has the upper 0.3 inches
+    rows = np.array_split(pixels_of(path), 2)
     foreground, background, contour = figures.COLOURS.tolist()
     shown = [[foreground, background], [background, contour]]  # truth and prediction of each
     tinted = [RED, [(a + b) // 2 for a, b in zip(GREEN, contour, strict=True)]]  # background is left as it is
-    for row, (picture, masks, over) in enumerate(zip((RED, GREEN), shown, tinted, strict=True)):
-        middle = cells[row, 110, 96 + 192 * np.arange(4)]
-        np.testing.assert_allclose(middle, [picture, *masks, over], atol=1)
-    for colour in figures.COLOURS:
-        assert (pixels[:24] == colour).all(-1).sum() > 50, "a patch of the legend"
+    for row, picture, masks, over in zip(rows, (RED, GREEN), shown, tinted, strict=True):
+        np.testing.assert_allclose(row[110, 96 + 192 * np.arange(4)], [picture, *masks, over], atol=1)
+    with Image.open(path) as figure:
+        legend = np.asarray(figure.convert("RGB"))[:24]
+    assert [bool((legend == colour).all(-1).sum() > 50) for colour in figures.COLOURS] == [True] * 3
 
 
-@pytest.fixture
-def grid(tmp_path: Path) -> Path:
-    """Two rows of up to four: the answers to the first and the last picture are wrong."""
+def test_a_picture_grid_shows_its_pictures_in_reading_order_with_frames_for_right_and_wrong(tmp_path: Path) -> None:
     path, colours = tmp_path / "grid.png", (RED, GREEN, GREEN, GREEN, BLUE)
     figures.picture_grid(solid(*colours), list("abcde"), np.array([False, True, True, True, False]), path)
-    return path
-
-
-def test_a_picture_grid_shows_its_pictures_in_reading_order(grid: Path) -> None:
-    red, green, blue = (centre(grid, colour) for colour in (RED, GREEN, BLUE))
-    assert red[0] < green[0]
-    assert (red[1], blue[0]) == pytest.approx((green[1], red[0]), abs=0.001)
-    assert blue[1] > red[1]
-
-
-def test_a_frame_tells_a_right_answer_from_a_wrong_one(grid: Path) -> None:
-    with Image.open(grid) as figure:
-        pixels = np.asarray(figure.convert("RGB"))[24:]
-    for colour, places in ((figures.VERMILLION, {(0, 0), (1, 0)}), (figures.BLUE, {(0, 1), (0, 2), (0, 3)})):
-        found = np.argwhere((pixels == colour).all(-1)) / pixels.shape[:2] * (2, 4)
-        assert {*map(tuple, found.astype(int).tolist())} == places
+    pixels, others = pixels_of(path), {(0, 1), (0, 2), (0, 3)}
+    expected = {
+        RED: {(0, 0)},
+        GREEN: others,
+        BLUE: {(1, 0)},
+        figures.VERMILLION: {(0, 0), (1, 0)},
+        figures.BLUE: others,
+    }
+    assert {colour: cells((pixels == colour).all(-1), 2) for colour in expected} == expected
 
 
 @pytest.mark.parametrize(
@@ -72,11 +65,9 @@ def test_a_frame_tells_a_right_answer_from_a_wrong_one(grid: Path) -> None:
 def test_the_title_of_a_picture_is_above_it(tmp_path, count, titles, row, column):
     images, path = np.full((count, 32, 32, 3), 255, np.uint8), tmp_path / "grid.png"
     figures.picture_grid(images, titles, np.zeros(count, bool), path)
-    with Image.open(path) as figure:
-        pixels = np.asarray(figure.convert("L"))[24:]
-    dark = np.argwhere(pixels < 100) / pixels.shape * (1 + (count > 4), 4)  # in cells; frames are lighter
-    assert {*map(tuple, dark.astype(int).tolist())} == {(row, column)}
-    assert (dark[:, 0] < row + 8 / 42).all(), "a cell is 42 pixels high, the upper 8 are for the title"
+    dark, rows = pixels_of(path).max(-1) < 100, 1 + (count > 4)  # frames are lighter
+    assert cells(dark, rows) == {(row, column)}
+    assert (np.argwhere(dark)[:, 0] / len(dark) * rows < row + 8 / 42).all(), "of 42 pixels the upper 8 are its title's"
 
 
 def test_bars_are_as_long_as_the_shares_the_longest_on_top(tmp_path: Path) -> None:
