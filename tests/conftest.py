@@ -12,6 +12,7 @@ from filelock import FileLock
 from sqlalchemy import Engine, event
 
 from pipeline.tasks import TASKS
+from tests.helpers.browser import chromium  # noqa: F401
 from tests.helpers.project import (
     FROM_OUTSIDE,
     clone_of,

@@ -8,15 +8,13 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.programs import program
 from tests.helpers.project import finished_runs
 from tests.helpers.servers import free_port, is_open, kill, start
 
 pytestmark = pytest.mark.slow
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = {"width": 4000, "height": 1500}  # what does not fit is not in the page
 ACCURACY = ("test_accuracy", "test_accuracy_low", "test_accuracy_high")
 
@@ -44,15 +42,6 @@ def ui(store: Path) -> Iterator[str]:
     server = start([*command, "--backend-store-uri", f"sqlite:///{store}"], store.parent / "log", lambda: is_open(port))
     yield f"http://127.0.0.1:{port}"
     kill(server)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
