@@ -10,6 +10,7 @@ from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
 from playwright.sync_api import Browser, expect
 
+from pipeline.revisions import experiments
 from pipeline.tasks import TASKS
 from tests.helpers.project import REPOSITORY, run_in
 
@@ -138,3 +139,11 @@ def test_the_page_of_plots_draws_every_chart_and_picture_without_a_network(clone
         expect(page.locator("canvas.marks")).to_have_count(kinds.count(dict))
         expect(page.locator("img")).to_have_count(kinds.count(str))
         assert all(picture.evaluate("image => image.naturalWidth") > 100 for picture in page.locator("img").all())
+
+
+def test_make_demo_replaces_no_experiment_that_it_did_not_make(small_clone: Path) -> None:
+    make = ("make", "--file", REPOSITORY / "Makefile", "--old-file=.venv/installed", "demo")
+    before = experiments()
+    done = run_in(small_clone, *make, "NAME=bold", check=False)
+    assert done.stderr.splitlines()[-2].startswith("bold: an experiment that make demo did not make. Keep it and ")
+    assert experiments() == before

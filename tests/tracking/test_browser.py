@@ -10,6 +10,7 @@ import pytest
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pipeline.tracking.__main__ import links
 from tests.helpers.project import finished_runs
 from tests.helpers.servers import free_port, is_open, kill, start
 
@@ -89,10 +90,13 @@ def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(pag
     expect(table.get_by_role("gridcell", name=run.data.tags["champion"], exact=True).first).to_be_visible()
 
 
-def test_another_link_opens_charts_with_both_curves_of_all_runs_in_one_and_with_what_differs(
-    page: Page, repository: Path
+def test_make_ui_prints_links_that_open_charts_with_both_curves_of_all_runs_in_one_and_with_what_differs(
+    page: Page, ui: str, repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    charts, name = open_view(page, "charts"), reproduced(repository).info.run_name
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    links(ui)
+    charts, name = page, reproduced(repository).info.run_name
+    charts.goto(capsys.readouterr().out.partition("pets-classifier: ")[2])
     for metric in ("loss", "accuracy"):
         legend = [f"{run} ({curve})" for run in (name, "bolder") for curve in (metric, f"val_{metric}")]
         expect_curves(chart(charts, f"{metric} vs val_{metric}"), *legend)
