@@ -131,7 +131,7 @@ def test_every_plot_is_shown(repository: Path) -> None:
 
 @pytest.mark.slow
 def test_the_page_of_plots_draws_every_chart_and_picture_without_a_network(clone: Path, chromium: Browser) -> None:
-    address = run_in(clone / "data", "dvc", "plots", "diff", "HEAD").stdout.split()[-1]  # in any folder
+    address = run_in(clone / "data", "dvc", "plots", "show").stdout.split()[-1]  # from any folder
     with chromium.new_context(offline=True) as context:
         page = context.new_page()
         page.goto(address)

@@ -91,9 +91,9 @@ def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(pag
 
 
 def test_make_ui_prints_links_that_open_charts_with_both_curves_of_all_runs_in_one_and_with_what_differs(
-    page: Page, ui: str, repository: Path, store: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    page: Page, ui: str, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository / 'mlflow.db'}")
     links(ui)
     charts, name = page, reproduced(repository).info.run_name
     charts.goto(capsys.readouterr().out.partition("pets-classifier: ")[2])

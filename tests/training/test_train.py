@@ -79,6 +79,7 @@ def test_an_interrupted_training_trains_each_epoch_once_and_gives_the_bytes_of_a
     contradict_training(prepared / "data/prepared/classifier")
     write_params(prepared, **PARAMS)
     train_until("classifier", "epoch 2/3")
+    assert list(pd.read_csv("data/history/classifier.csv")["epoch"]) == [1], "it grows; the state has the second epoch"
     write_params(prepared, **PARAMS | {"train_classifier": PARAMS["train_classifier"] | {"learning_rate": 0.002}})
     train_until("classifier", "epoch 1/3")  # has a state of its own
     write_params(prepared, **PARAMS)
