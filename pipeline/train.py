@@ -42,8 +42,9 @@ def fit(task: str, twin: keras.Model, data: Dataset, params: Train, state: Train
     """
     first, terminal = len(state.history), sys.stdout.isatty()
 
-    def show(epoch: int, logs: dict) -> None:  # not after the last epoch: a whole history would pass for the result
-        if epoch > 0:
+    def show(epoch: int, logs: dict) -> None:
+        # Beside a checkpoint lies its own history. DVC removes both before a training.
+        if epoch > 0 and not (MODELS / f"{task}.keras").exists():
             write_history(task, state)
 
     def report(epoch: int, logs: dict[str, float]) -> None:

@@ -1,7 +1,6 @@
 """MLflow as a projection of DVC: one function writes all of a result that the store lacks, from DVC's outputs."""
 
 import json
-import sys
 from pathlib import Path
 from time import time
 from typing import Any
@@ -60,17 +59,12 @@ def record_training(task: str, params: dict[str, Any], origin: Origin, seconds: 
 def record_evaluation(task: str, params: dict[str, Any]) -> None:
     """Record an evaluation, and its training, whose outputs lie in the working directory. Warns if the store is away.
 
-    params: of params.yaml, which may have been edited since the training: those of dvc.lock go first. Without an entry
-    there, a history that lacks epochs is of a training at work or interrupted, not of the checkpoint: a warning.
+    params: of params.yaml, which may have been edited since the training: those of dvc.lock go first.
     """
     here, result = work_tree(), result_in_files(task, params, evaluated=True)
-    locked, epochs = result_in_lock(task, here.stages), len(pd.read_csv(HISTORY / f"{task}.csv"))
+    locked = result_in_lock(task, here.stages)
     if locked and locked.training == result.training:
         result = Result(task, locked.params, result.training, result.evaluation)
-    elif epochs < params["epochs"]:
-        missing = f"{HISTORY / task}.csv has {epochs} of {params['epochs']} epochs"
-        print(f"warning: {missing}, so MLflow does not get this evaluation; end the training first", file=sys.stderr)
-        return
     try:
         record(result, Origin.restored(here, task))
     except StoreError as error:

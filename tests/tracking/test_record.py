@@ -146,20 +146,12 @@ def test_a_checkpoint_without_a_run_gets_one_when_it_is_evaluated_whatever_was_e
 
 
 def test_a_lock_that_names_another_training_does_not_change_a_finished_run(prepared: Path) -> None:
-    write_params(prepared, **tiny(train_classifier={"epochs": 1}))
     before = train_and_record()
     text = Path("dvc.lock").read_text()
     Path("dvc.lock").write_text(text.replace(before.data.tags["history_md5"], "0" * 32).replace("1337", "77"))
     record_evaluation("classifier", params_here())
     after = only_run("classifier")
     assert (after.info.run_id, after.data.params) == (before.info.run_id, before.data.params)
-
-
-def test_a_history_that_lacks_epochs_is_no_result(prepared: Path, capsys: pytest.CaptureFixture) -> None:
-    write_outputs("classifier")  # the checkpoint is an older training's
-    record_evaluation("classifier", params_here())
-    assert runs("classifier") == []
-    assert "warning: data/history/classifier.csv has 1 of 3 epochs, so MLflow does not get" in capsys.readouterr().err
 
 
 def test_of_two_machines_that_end_the_same_training_the_older_run_stays(prepared: Path) -> None:
