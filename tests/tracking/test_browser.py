@@ -61,15 +61,6 @@ def reproduced(repository: Path) -> Run:
     return run
 
 
-def open_view(page: Page, name: str) -> Page:
-    """From the list of experiments to the view of one, by the link in its description."""
-    page.get_by_role("link", name="pets-classifier").click()
-    page.get_by_role("button", name="Got it").click()  # MLflow takes everybody for a builder of agents
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name=name, exact=True).click()
-    return opened.value
-
-
 def chart(page: Page, title: str) -> Locator:
     return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_text(title, exact=True))
 
@@ -81,7 +72,11 @@ def expect_curves(card: Locator, *legend: str) -> None:
 
 
 def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(page: Page, repository: Path) -> None:
-    table, run = open_view(page, "table"), reproduced(repository)
+    page.get_by_role("link", name="pets-classifier").click()
+    page.get_by_role("button", name="Got it").click()  # MLflow takes everybody for a builder of agents
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="table", exact=True).click()
+    table, run = opened.value, reproduced(repository)
     for name in (*ACCURACY, "learning_rate", "seed", "champion", "best_val_loss"):
         expect(table.get_by_role("columnheader", name=name, exact=True).first).to_be_visible()
     for name in ACCURACY:
@@ -95,12 +90,12 @@ def test_make_ui_prints_links_that_open_charts_with_both_curves_of_all_runs_in_o
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository / 'mlflow.db'}")
     links(ui)
-    charts, name = page, reproduced(repository).info.run_name
-    charts.goto(capsys.readouterr().out.partition("pets-classifier: ")[2])
+    page.goto(capsys.readouterr().out.partition("pets-classifier: ")[2])
+    name = reproduced(repository).info.run_name
     for metric in ("loss", "accuracy"):
         legend = [f"{run} ({curve})" for run in (name, "bolder") for curve in (metric, f"val_{metric}")]
-        expect_curves(chart(charts, f"{metric} vs val_{metric}"), *legend)
-    expect(chart(charts, "test_accuracy")).to_be_visible()
-    differences = chart(charts, "Differences")
+        expect_curves(chart(page, f"{metric} vs val_{metric}"), *legend)
+    expect(chart(page, "test_accuracy")).to_be_visible()
+    differences = chart(page, "Differences")
     expect(differences.get_by_role("row").filter(has_text="learning_rate")).to_contain_text("0.25")
     expect(differences.get_by_text("seed")).to_have_count(0)
