@@ -68,7 +68,7 @@ def alone(lock: FileLock, name: str) -> AcquireReturnProxy:
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        print(f"{name}: another {name} is running; waiting up to {LOCK_TIMEOUT} s for its end", file=sys.stderr)
+        print(f"{name}: another one is running; waiting up to {LOCK_TIMEOUT} s for it", file=sys.stderr)
         return lock.acquire(timeout=LOCK_TIMEOUT)
 
 
