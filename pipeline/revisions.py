@@ -61,7 +61,8 @@ def git(*arguments: str, **variables: str) -> str:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace")
         reason = " ".join((said.partition("fatal: ")[2] or said).split())
-        raise GitError(f"git {arguments[0]}: {reason}", done.returncode)
+        remedy = "; work in a clone of it" if "not a git repository" in reason else ""
+        raise GitError(f"git {arguments[0]}: {reason}{remedy}", done.returncode)
     return done.stdout.decode(errors="replace")
 
 

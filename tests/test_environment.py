@@ -9,34 +9,18 @@ import pytest
 from pipeline.plot import plot
 from pipeline.tasks import TASKS
 from tests.helpers.project import REPOSITORY, make_repository, run_in, write_params
+from tests.helpers.training import write_outputs
 
-# Each alone ended a program in a traceback, or changed its bytes, or does so in other projects.
-HARMLESS = {
-    "COLUMNS": "0",
-    "CUDA_VISIBLE_DEVICES": "",
-    "GIT_DIR": "/nowhere",  # DVC follows neither
-    "GIT_INDEX_FILE": "/nowhere/index",
-    "KERAS_MAX_EPOCHS": "1",
-    "KERAS_NNX_ENABLED": "true",
-    "MLFLOW_ACTIVE_MODEL_ID": "m-0",
-    "MLFLOW_EXPERIMENT_ID": "77",
-    "MLFLOW_EXPERIMENT_NAME": "mine",
-    "MLFLOW_RUN_ID": "0",
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",  # Jupyter and Colab
-    "NO_COLOR": "1",
-    "OMP_NUM_THREADS": "1",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "PYTHONWARNINGS": "error",
-    "TF_CONFIG": '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}',
-    "TF_ENABLE_ONEDNN_OPTS": "0",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "maybe",
-    "TF_FUNCTION_JIT_COMPILE_DEFAULT": "1",
-    "TF_USE_LEGACY_KERAS": "1",
-    "TF_XLA_FLAGS": "--nonsense",
-    "TMPDIR": "/nowhere",
-    "TZ": "Nowhere/Nonsense",
-    "XLA_FLAGS": "--nonsense",
-}
+# Many of these ended a program in a traceback, or changed its bytes. Jupyter and Colab set the MPLBACKEND.
+SETTINGS = """
+    COLUMNS=0 NO_COLOR=1 PYTHONWARNINGS=error TMPDIR=/nowhere TZ=Nowhere/Nonsense
+    CUDA_VISIBLE_DEVICES= OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 XLA_FLAGS=--nonsense
+    GIT_DIR=/nowhere GIT_INDEX_FILE=/nowhere/index MPLBACKEND=module://matplotlib_inline.backend_inline
+    KERAS_MAX_EPOCHS=1 KERAS_NNX_ENABLED=true TF_USE_LEGACY_KERAS=1 TF_XLA_FLAGS=--nonsense TF_ENABLE_ONEDNN_OPTS=0
+    TF_CONFIG={"cluster":{"worker":["a:1","b:1"]}} TF_FORCE_GPU_ALLOW_GROWTH=maybe TF_FUNCTION_JIT_COMPILE_DEFAULT=1
+    MLFLOW_ACTIVE_MODEL_ID=m-0 MLFLOW_EXPERIMENT_ID=77 MLFLOW_EXPERIMENT_NAME=mine MLFLOW_RUN_ID=0
+"""
+HARMLESS = dict(setting.split("=", 1) for setting in SETTINGS.split())
 NOISE = "I0000 00:00:17.1 22 port.cc:153] oneDNN custom operations are on. You may see\n"
 
 
@@ -55,9 +39,8 @@ def test_plots_are_the_same_bytes_under_all_variables_and_the_project_goes_befor
     Path("pipeline").symlink_to(REPOSITORY / "pipeline")
     Path("shadow/pipeline").mkdir(parents=True)
     Path("shadow/pipeline/__init__.py").write_text("raise ValueError")
-    Path("data/history").mkdir(parents=True)
     for task in TASKS:
-        Path(f"data/history/{task}.csv").write_text("epoch,loss,accuracy,val_loss,val_accuracy\n1,1,0,1,0\n")
+        write_outputs(task)
     plot()
     picture = Path("data/plots/curves/classifier.png")
     drawn = picture.read_bytes()
@@ -78,20 +61,13 @@ def test_a_python_that_is_old_or_lacks_packages_is_one_line_and_a_fault_of_the_p
     assert said.startswith(f"Python 3.11 to 3.13 is needed, {sys.executable} is ")
 
 
-@pytest.mark.parametrize(
-    ("ending", "status", "last"),
-    [("", 0, "seen"), ("os.abort()", -6, "not known"), ("raise ImportError('no AVX')", 1, "ImportError: no AVX")],
-)
-def test_noise_of_tensorflow_s_import_is_left_out_and_nothing_else_even_if_it_crashes(tmp_path, ending, status, last):
-    lines = f"{NOISE}not known\n"
-    (tmp_path / "tensorflow.py").write_text(f"import os; os.write(2, {lines.encode()}); {ending}")
-    code = "sys.path.insert(0, os.environ['PLACE']); import tensorflow; os.write(2, b'seen')"
-    found = started(code, PLACE=str(tmp_path))
-    assert found[0] == status
-    assert found[1].startswith("not known\n")
-    assert found[1].splitlines()[-1] == last
-    shown = started(code, PLACE=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="0")[1]
-    assert shown.startswith(lines), "who asks for it gets all"
+def test_noise_of_tensorflow_s_import_is_left_out_and_nothing_else_even_if_it_crashes(tmp_path: Path) -> None:
+    place, code = {"PYTHONPATH": str(tmp_path)}, "import tensorflow; os.write(2, b'after')"
+    said = f"{NOISE}not known\n"
+    for ending, seen in (("", (0, "after")), ("os.abort()", (-6, "")), ("sys.exit('no AVX')", (1, "no AVX\n"))):
+        (tmp_path / "tensorflow.py").write_text(f"import os, sys; os.write(2, {said.encode()}); {ending}")
+        assert started(code, **place) == (seen[0], f"not known\n{seen[1]}")
+        assert started(code, **place, TF_CPP_MIN_LOG_LEVEL="0") == (seen[0], f"{said}{seen[1]}")
 
 
 def test_a_clone_has_the_committed_line_ends_whatever_git_is_told(tmp_path: Path) -> None:
