@@ -47,7 +47,8 @@ def keep_memory() -> None:
 
 def _name_missing_package(kind, error, trace) -> None:
     if issubclass(kind, ModuleNotFoundError) and not (error.name or "pipeline").startswith("pipeline"):
-        print(f"{Path(sys.argv[0]).stem}: no package {error.name} in {sys.executable}; {WAY_OUT}", file=sys.stderr)
+        program = Path(sys.argv[0].removesuffix("/__main__.py")).stem
+        print(f"{program}: no package {error.name} in {sys.executable}; {WAY_OUT}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 
