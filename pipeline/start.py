@@ -24,7 +24,7 @@ def begin() -> None:
     """Prepare for the imports of a program, which make a million objects and no garbage: stage.py ends it."""
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}; {WAY_OUT}")
-    sys.excepthook = _name_missing_package
+    sys.excepthook = _say_in_one_line
     if os.environ.pop("PYTHONWARNINGS", ""):  # "error" ends the imports: packages warn of each other
         warnings.filters[:] = [rule for rule in warnings.filters if rule[0] != "error"]
     gc.disable()  # 1.2 of 4.8 s before a training
@@ -45,10 +45,13 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
-def _name_missing_package(kind, error, trace) -> None:
-    if issubclass(kind, ModuleNotFoundError) and not (error.name or "pipeline").startswith("pipeline"):
-        program = Path(sys.argv[0].removesuffix("/__main__.py")).stem
-        print(f"{program}: no package {error.name} in {sys.executable}; {WAY_OUT}", file=sys.stderr)
+def _say_in_one_line(kind, error, trace) -> None:
+    """Print a line for Ctrl-C during the imports and for a package that is missing, a traceback for other errors."""
+    line = "interrupted" if kind is KeyboardInterrupt else ""
+    if kind is ModuleNotFoundError and not (error.name or "pipeline").startswith("pipeline"):
+        line = f"no package {error.name} in {sys.executable}; {WAY_OUT}"
+    if line:
+        print(f"{Path(sys.argv[0].removesuffix('/__main__.py')).stem}: {line}", file=sys.stderr)
     else:
         sys.__excepthook__(kind, error, trace)
 

@@ -54,6 +54,7 @@ def test_a_python_that_is_old_or_lacks_packages_is_one_line_and_a_fault_of_the_p
     remedy = "`make .venv/installed` installs what is needed, `source .venv/bin/activate` chooses it"
     assert (status, said) == (1, f"-m: no package keras in {sys.executable}; {remedy}\n")
     assert started("import pipeline.nothing")[1].startswith("Traceback")
+    assert started("raise KeyboardInterrupt") == (-2, "-m: interrupted\n")
     for name in ("__init__", "start"):  # what any Python that people still have must be able to read
         ast.parse((REPOSITORY / f"pipeline/{name}.py").read_text(), feature_version=(3, 6))
     status, said = started("", before="sys.version_info = (3, 9, 18)")
