@@ -58,7 +58,7 @@ def _repair_lock(path: Path) -> None:
         if re.search(rb"^<{7} ", path.read_bytes(), re.MULTILINE):
             remedy = f"choose a side, as `git checkout --ours {path}` does, then run again"
             raise InputError(f"{path}: a merge conflict is in it; {remedy}") from None
-        committed = file_at(Revision("HEAD", "HEAD", {}), str(path))  # first, as Git may fail
+        committed = Path(".git").exists() and file_at(Revision("HEAD", "HEAD", {}), str(path))  # first, as Git may fail
         path.replace(f"{path}.broken")
         if committed:
             with replacing(path) as draft:

@@ -22,7 +22,7 @@ from pipeline.inputs import unchanged
 from pipeline.outputs import replacing
 from pipeline.params import Train, load_params
 from pipeline.paths import HISTORY, MODELS, PREPARED
-from pipeline.stage import LOCK_TIMEOUT, run, task_argument
+from pipeline.stage import alone, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.record import record_training
@@ -85,8 +85,8 @@ def train(task: str) -> None:
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
-        lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
-        with lock:  # two experiments in folders of their own may be the same training
+        lock = FileLock(state.path.with_suffix(".lock"))
+        with alone(lock, f"train_{task}"):  # two experiments in folders of their own may be the same training
             state.restore(twin)
             with LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history) as live:
                 fit(task, twin, data, params, state, live)

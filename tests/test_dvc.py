@@ -17,7 +17,7 @@ from tests.helpers.project import REPOSITORY, run_in
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 # Reading parameters, errors, locks, states and MLflow cannot change a byte of an output. They are in no `deps`.
-NAMES = ("errors", "inputs", "params", "paths", "revisions", "stage", "training/housekeeping")
+NAMES = ("errors", "inputs", "params", "paths", "revisions", "stage", "start", "training/housekeeping")
 PLUMBING = {f"pipeline/{name}.py" for name in NAMES}
 
 

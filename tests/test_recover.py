@@ -28,9 +28,12 @@ def test_a_half_written_lock_file_is_replaced_by_the_committed_one(length: int, 
     assert (LOCK.read_text(), capsys.readouterr().out) == (whole, ""), "what is whole stays"
 
 
-def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache() -> None:
-    run_in(Path(), "git", "rm", "--quiet", "--cached", "dvc.lock")
-    run_in(Path(), "git", "commit", "--quiet", "--message", "no dvc.lock")
+@pytest.mark.parametrize(
+    "lose",
+    ["git rm --quiet --cached dvc.lock && git commit --quiet -m gone", "rm -r .git && dvc config core.no_scm true"],
+)
+def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache(lose: str) -> None:
+    run_in(Path(), "sh", "-c", lose)
     whole = LOCK.read_text()
     LOCK.write_text(whole[:20])
     recover()
