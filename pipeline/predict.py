@@ -55,7 +55,7 @@ def answer(path: Path, target: Path | None, models: dict[str, keras.Model]) -> s
     data, said, mask = read_picture(path), [], None
     with readable(str(path)):
         for task, model in models.items():
-            how = import_module(f"pipeline.evaluation.{task}")
+            how = import_module(f"pipeline.answers.{task}")
             (found,) = how.answer(model, square(data, model.input_shape[1])[None], [size_of(data)])
             said.append(how.in_words(found))
             mask = found.get("mask", mask)

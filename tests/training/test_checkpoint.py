@@ -54,8 +54,8 @@ def test_the_oldest_keras_that_the_documents_name_gives_the_same_answers_on_anot
         model = build(name, size)
         save_checkpoint(model, model.get_weights(), tmp_path / f"{name}.keras")
         np.save(tmp_path / f"{name}.npy", pictures(size))
-    answer = "import sys, keras, numpy as np\nfor name in sys.argv[1:]:\n model = keras.saving.load_model(f'{name}.keras')\n"
-    answer += " np.save(f'{name}-answers.npy', model(np.load(f'{name}.npy')))"
+    answer = "import sys, keras, numpy as np; load = keras.saving.load_model; "
+    answer += "[np.save(f'{one}-answers', load(f'{one}.keras')(np.load(f'{one}.npy'))) for one in sys.argv[1:]]"
     run_in(tmp_path, python, "-c", answer, *SMALL, KERAS_BACKEND="jax")
     for name in SMALL:
         expected = load_checkpoint(tmp_path / f"{name}.keras").predict_on_batch(np.load(tmp_path / f"{name}.npy"))
