@@ -22,7 +22,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.store import MODEL
 
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
-LIMITS = {"max_pictures": 32, "max_pixels": 50_000_000}  # of a request: a worker is busy for about 4 s
+LIMITS = {"max_pictures": 32, "max_pixels": 50_000_000}  # of a request: a worker is busy for 3 s
 # loader.py and what it imports. pipeline/__init__.py is left out: it changes the process of the user who loads it.
 CODE = "errors paths outputs tasks answers/{task} data/pictures training/checkpoint tracking/loader"
 PACKAGES = "keras mlflow numpy opencv-python-headless pandas pillow simplejpeg tensorflow"
