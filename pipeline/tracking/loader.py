@@ -2,6 +2,7 @@
 
 import base64
 import math
+import os
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,14 @@ class PictureModel:
     """A checkpoint that answers pictures of any size, by pipeline/answers/TASK.py.
 
     A mask is answered as a PNG of the picture's size with the values of the trimaps, 1 to 3.
-    max_pictures, max_pixels: of a request. A file of 84 kB may hold 25,000,000 pixels, which take 1.3 s.
+    The variables PETS_MAX_PICTURES and PETS_MAX_PIXELS limit a request: a file of 84 kB may hold 25,000,000 pixels,
+    which take 1.3 s.
     """
 
-    def __init__(self, task: str, model: keras.Model, max_pictures: int, max_pixels: int):
-        self.model, self.max_pictures, self.max_pixels = model, max_pictures, max_pixels
+    def __init__(self, task: str, model: keras.Model):
+        self.model = model
+        self.max_pictures = int(os.environ.get("PETS_MAX_PICTURES", 32))
+        self.max_pixels = int(os.environ.get("PETS_MAX_PIXELS", 50_000_000))
         self.answer = import_module(f"pipeline.answers.{task}").answer
 
     def predict(self, request: pd.DataFrame) -> pd.DataFrame:
@@ -70,6 +74,6 @@ def _decoded(cell: object, name: str) -> bytes:
         return cell if isinstance(cell, bytes) else cell.encode()
 
 
-def _load_pyfunc(path: str, limits: dict[str, int]) -> PictureModel:
-    """Load the checkpoint that was logged, for MLflow. limits: serving.LIMITS, or what the user has set instead."""
-    return PictureModel(Path(path).stem, load_checkpoint(Path(path)), **limits)
+def _load_pyfunc(path: str) -> PictureModel:
+    """Load the checkpoint that was logged, for MLflow."""
+    return PictureModel(Path(path).stem, load_checkpoint(Path(path)))

@@ -22,7 +22,6 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.store import MODEL
 
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
-LIMITS = {"max_pictures": 32, "max_pixels": 50_000_000}  # of a request: a worker is busy for 3 s
 # loader.py and what it imports. pipeline/__init__.py is left out: it changes the process of the user who loads it.
 CODE = "errors paths outputs tasks answers/{task} data/pictures training/checkpoint tracking/loader"
 PACKAGES = "keras mlflow numpy opencv-python-headless pandas pillow simplejpeg tensorflow"
@@ -43,7 +42,6 @@ def log_model(task: str, checkpoint: Path) -> ModelInfo:
             loader_module=f"{package.name}.tracking.loader",
             data_path=str(checkpoint),
             code_paths=[str(package)],
-            model_config=LIMITS,
             signature=ModelSignature(PICTURE, answer),
             input_example=pd.DataFrame({"picture": [example]}),
             pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],

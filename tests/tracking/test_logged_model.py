@@ -112,8 +112,11 @@ def test_versions_with_other_code_answer_side_by_side(logged: dict[str, Path]) -
     assert [model.predict(picture)["label"][0] for model in models] == ["dog", "cat"]
 
 
-def test_mlflow_evaluates_the_labels_and_more_pictures_than_a_request_may_hold(logged: dict[str, Path]) -> None:
-    model = mlflow.pyfunc.load_model(str(logged["classifier"]), model_config={"max_pictures": 40})
+def test_mlflow_evaluates_the_labels_and_more_pictures_than_a_request_may_hold(
+    logged: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETS_MAX_PICTURES", "40")
+    model = mlflow.pyfunc.load_model(str(logged["classifier"]))
     pictures = [encode(Image.new("RGB", (9, 5), (red, 0, 0))) for red in (64, 100, 150, 200)]
     data = pd.DataFrame({"picture": 10 * pictures, "species": 10 * ["cat", "dog", "dog", "dog"]})
     with mlflow.start_run(experiment_id="1"):  # that of `logged`
