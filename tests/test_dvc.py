@@ -79,6 +79,7 @@ EDITS = {
     "pipeline/training/twin.py": both("train"),
     "pipeline/data/dataset.py": [*both("train"), *both("evaluate")],
     "pipeline/evaluation/metrics.py": both("evaluate"),
+    "pipeline/answers/classifier.py": ["evaluate_classifier"],
     "pipeline/evaluation/segmenter.py": ["evaluate_segmenter"],
     "pipeline/plot.py": ["plot"],
     "requirements.txt": [*both("preprocess"), *both("train"), *both("evaluate"), "plot"],
