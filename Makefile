@@ -7,45 +7,51 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 DEMO := $(shell cat demo.params) $(SET)
 REPORTED := data/metrics/segmenter.json data/metrics/classifier.json
+SHOWN := Metric mean_iou pixel_accuracy accuracy balanced_accuracy macro_f1 roc_auc
 
 .PHONY: help demo repro ui bench test test-all lint lock clean
 
 help: ## Print this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/installed ## Run the whole pipeline on drawn pets, in a temporary folder; NAME=... and SET=... change it
+demo: .venv/installed ## Train on drawn pets, in a temporary folder; NAME=... SET=...
+	@if git for-each-ref --format='%(subject)' 'refs/exps/*/*/$(NAME)' | grep --invert-match --quiet '^make demo$$'; then \
+		echo "$(NAME): an experiment that make demo did not make. Keep it and choose another NAME=..., or rename it:" \
+		"dvc exp rename $(NAME) OTHER"; exit 1; fi >&2
 	@python -m pipeline.recover
 	@dvc exp remove --quiet $(NAME) 2>/dev/null || true
-	dvc exp run --quiet --temp --name $(NAME) $(addprefix --set-param ,$(DEMO))
+	dvc exp run --quiet --temp --name $(NAME) --message 'make demo' $(addprefix --set-param ,$(DEMO))
 	@rm -rf demo/$(NAME) && mkdir -p demo
 	@dvc get --quiet . data/plots --rev $(NAME) --out demo/$(NAME)
-	@base=HEAD; if [ $(NAME) != demo ] && dvc exp list --name-only | grep --quiet --line-regexp demo; then base=demo; fi; \
+	@base=$$(dvc exp list --name-only | grep --line-regexp demo | grep --invert-match '^$(NAME)$$' || echo HEAD); \
 		dvc metrics diff $$base $(NAME) --all --no-path --precision 3 --targets $(REPORTED) 2>/dev/null | \
-		grep --invert-match --extended-regexp '_low|_high|dice'
-	@echo "Test split of the embedded pets. Guessing: accuracy 0.58, mean IoU 0.21. Pictures and curves: demo/$(NAME)/"
-	@echo "Next: make ui"
+		awk -v shown="$(SHOWN)" '{row[$$1] = $$0} $$2 == "HEAD" {alone = 1} alone {row[$$1] = sprintf("%-19s%s", $$1, $$3)} \
+		END {count = split(shown, names); for (k = 1; k <= count; k++) print row[names[k]]}'
+	@echo "Test split of the embedded pets. Guessing: accuracy 0.58, mean IoU 0.21."
+	@echo "Pictures and curves: demo/$(NAME)/. Next: make ui"
 
-repro: .venv/installed ## Download Oxford-IIIT Pets and train with the parameters of params.yaml
+repro: .venv/installed ## Download Oxford-IIIT Pets, train with params.yaml
 	python -m pipeline.recover
 	dvc repro
 	-@python -m pipeline.tracking sync
 
-ui: .venv/installed ## Serve MLflow on http://127.0.0.1:5000, with the results of all commits and experiments; PORT=...
+ui: .venv/installed ## Serve MLflow: all commits and experiments; PORT=...
 	-@python -m pipeline.tracking sync --all-commits
 	@case "$$MLFLOW_TRACKING_URI" in \
-		http*) echo "MLFLOW_TRACKING_URI names a server: open it in the browser" ;; \
-		*) MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
-			--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
+		http*) python -m pipeline.tracking links "$$MLFLOW_TRACKING_URI" ;; \
+		*) python -m pipeline.tracking links http://127.0.0.1:$(PORT) && echo "Ctrl-C ends MLflow" && \
+			MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false mlflow ui --host 127.0.0.1 --port $(PORT) \
+			--uvicorn-opts "--log-level warning" --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlflow.db}" ;; \
 	esac
 
-bench: .venv/installed ## Measure speed and memory against the chapter's code, on the real pets: an hour or more
+bench: .venv/installed ## Measure speed and memory on the real pets: an hour or more
 	dvc repro --quiet preprocess_segmenter preprocess_classifier
 	python -m benchmarks
 
-test: .venv/installed ## Run the quick tests, in minutes: everything that a change usually breaks
+test: .venv/installed ## Run the quick tests, in minutes: what a change usually breaks
 	python -m pytest -m "not slow"
 
-test-all: .venv/installed ## Run all tests; needs chromium, faketime, openssh-server and postgresql
+test-all: .venv/installed ## Run all tests; names the Debian packages that it needs
 	@python -m tests.helpers.programs
 	python -m pytest
 
@@ -59,8 +65,8 @@ lock: .venv/installed ## Pin what requirements*.in name in requirements*.txt
 	for name in requirements requirements-dev; do uv pip compile --quiet --universal --python-version 3.11 \
 		--no-emit-index-url --custom-compile-command "make lock" $$name.in --output-file $$name.txt || exit; done
 
-clean: ## Remove caches and the demo's output; keeps unfinished trainings, downloads, data and models
-	rm -rf demo dvc_plots .dvc/tmp/exps/standalone .pytest_cache .ruff_cache .hypothesis
+clean: ## Remove caches and the demo's output; keeps what was trained
+	rm -rf demo dvc_plots .pytest_cache .ruff_cache .hypothesis
 
 # On a machine with an NVIDIA GPU, NVIDIA's libraries are installed too. Without them TensorFlow trains on the CPU and
 # says nothing. pip takes the newest that TensorFlow allows: requirements.txt is the same with and without a GPU.

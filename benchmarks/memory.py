@@ -88,7 +88,7 @@ WORK = {  # in processes that import no more than the stage does
 
 def peak_of(work: str) -> float:
     """MiB that a process has at its worst."""
-    begin = "import pipeline; pipeline.keep_memory()"  # as a program does
+    begin = "from pipeline.start import keep_memory; keep_memory()"  # as a program does
     code = f"{begin}; {work}; from benchmarks.measure import peak_memory; print(peak_memory())"
     here = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=here, stdout=subprocess.PIPE, text=True, check=True)

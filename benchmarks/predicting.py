@@ -18,10 +18,10 @@ import keras
 
 from benchmarks.measure import in_process, ratios, side_by_side, spread, table
 from benchmarks.preparing import published
+from pipeline.answers.classifier import dog_probabilities
+from pipeline.answers.segmenter import predict_masks
 from pipeline.data.dataset import Dataset, load_dataset
-from pipeline.evaluation.classifier import dog_probabilities
 from pipeline.evaluation.scoring import BATCH, in_batches
-from pipeline.evaluation.segmenter import predict_masks
 from pipeline.params import load_params
 from pipeline.predict import answer
 from pipeline.tasks import TASKS

@@ -18,10 +18,10 @@ import pandas as pd
 from benchmarks.chapter import compiled
 from benchmarks.measure import RESULTS, in_process
 from benchmarks.training import Clock
+from pipeline.answers.classifier import DOG_FROM, dog_probabilities
+from pipeline.answers.segmenter import predict_masks
 from pipeline.data.dataset import Dataset, load_dataset
 from pipeline.evaluation import metrics
-from pipeline.evaluation.classifier import DOG_FROM, dog_probabilities
-from pipeline.evaluation.segmenter import predict_masks
 from pipeline.params import Train, load_params
 from pipeline.tasks import TASKS
 from pipeline.train import fit

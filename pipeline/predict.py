@@ -62,7 +62,7 @@ def answer(path: Path, targets: Sequence[Path] | None, models: dict[str, Any]) -
         data, said, mask = file.read(MAX_FILE_BYTES + 1), [], None
     with readable(str(path)):
         for task, model in models.items():
-            how = import_module(f"pipeline.evaluation.{task}")
+            how = import_module(f"pipeline.answers.{task}")
             (found,) = how.answer(model, square(data, model.input_shape[1])[None], [size_of(data)])
             said.append(how.in_words(found))
             mask = found.get("mask", mask)

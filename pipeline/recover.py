@@ -4,9 +4,11 @@
 
 Repairs  .dvc/tmp/rwlock, .dvc/tmp/exps/rwlock   left by a dvc that is gone, or half written
          dvc.lock    half written: the committed one replaces it; DVC's run cache has what is newer
+Removes  .dvc/tmp/exps/standalone       folders of experiments that were killed, each with a copy of their data
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import psutil
@@ -33,6 +35,7 @@ def recover() -> None:
     else:
         for rwlock in (".dvc/tmp/rwlock", ".dvc/tmp/exps/rwlock"):  # DVC keeps one while another process has its number
             Path(rwlock).unlink(missing_ok=True)
+        shutil.rmtree(".dvc/tmp/exps/standalone", ignore_errors=True)  # what DVC needs of it, it makes again
         if Path(LOCK).exists():
             _repair_lock(Path(LOCK))
     load_params()  # DVC names a file that is missing, not the parameter that names no architecture
@@ -55,7 +58,7 @@ def _repair_lock(path: Path) -> None:
         if re.search(rb"^<{7} ", path.read_bytes(), re.MULTILINE):
             remedy = f"choose a side, as `git checkout --ours {path}` does, then run again"
             raise InputError(f"{path}: a merge conflict is in it; {remedy}") from None
-        committed = file_at(Revision("HEAD", "HEAD", {}), str(path))  # first, as Git may fail
+        committed = Path(".git").exists() and file_at(Revision("HEAD", "HEAD", {}), str(path))  # first, as Git may fail
         path.replace(f"{path}.broken")
         if committed:
             with replacing(path) as draft:

@@ -16,6 +16,7 @@ from pipeline.errors import InputError
 from pipeline.params import read_yaml
 
 LOCK = "dvc.lock"
+ELSEWHERE = {f"GIT_{name}" for name in ("DIR", "WORK_TREE", "COMMON_DIR", "OBJECT_DIRECTORY", "INDEX_FILE")}
 DECIDE = ("pipeline", "params.yaml", "dvc.yaml", "requirements.txt")  # with the data, what a stage makes
 
 
@@ -46,11 +47,13 @@ class GitError(InputError):
 
 
 def git(*arguments: str, **variables: str) -> str:
-    """Run a git command and return what it prints, line ends as they are. variables: added to its environment.
+    """Run a git command in the repository of this folder, which is DVC's. variables: added to its environment.
 
-    Raises GitError with Git's own reason, in which Git names the way out where it knows one.
+    Returns what it prints, line ends as they are. Raises GitError with Git's own reason, in which Git names the way out
+    where it knows one.
     """
-    environment = os.environ | {"LC_ALL": "C"} | variables  # reasons in English
+    here = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environment = here | {"LC_ALL": "C"} | variables  # reasons in English
     try:
         done = subprocess.run(["git", *arguments], env=environment, capture_output=True)
     except FileNotFoundError:
@@ -58,7 +61,8 @@ def git(*arguments: str, **variables: str) -> str:
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace")
         reason = " ".join((said.partition("fatal: ")[2] or said).split())
-        raise GitError(f"git {arguments[0]}: {reason}", done.returncode)
+        remedy = "; work in a clone of it" if "not a git repository" in reason else ""
+        raise GitError(f"git {arguments[0]}: {reason}{remedy}", done.returncode)
     return done.stdout.decode(errors="replace")
 
 
@@ -76,7 +80,7 @@ def revisions(names: list[str]) -> list[Revision]:
     for name in names:
         commit = named.get(name) or _object_id(f"{name}^{{commit}}")
         if not commit:
-            raise InputError(f"{name}: no commit, branch, tag or experiment of this repository")
+            raise InputError(f"{name}: no commit, branch, tag or experiment of this repository{_what_lacks()}")
         found.append(_revision(name, commit, name in named))
     return found
 
@@ -90,6 +94,8 @@ def experiments() -> dict[str, str]:
 
 def all_commits() -> list[str]:
     """Return all experiments, then the commits of HEAD, branches and tags that changed dvc.lock, the newest first."""
+    if lacks := _what_lacks():
+        print(f"warning: not all commits{lacks}", file=sys.stderr)
     named = experiments()
     head = ["HEAD"] if _object_id("HEAD") else []  # none before the first commit
     places = (*head, "--branches", "--tags", "--remotes")  # DVC's and Git's stashes are in none of them
@@ -151,6 +157,12 @@ def _revision(name: str, commit: str, is_experiment: bool = False) -> Revision:
     except InputError as error:
         print(f"{name} is left out: {error}", file=sys.stderr)
     return Revision(name, commit, (lock.get("stages") or {}) if isinstance(lock, dict) else {}, is_experiment)
+
+
+def _what_lacks() -> str:
+    """Return how to get the older commits of a shallow clone, "" for a clone that has them."""
+    is_shallow = git("rev-parse", "--is-shallow-repository").strip() == "true"
+    return "; this clone is shallow, `git fetch --unshallow` brings older ones" if is_shallow else ""
 
 
 def _object_id(name: str) -> str:

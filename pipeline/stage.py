@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 
-from filelock import FileLock, Timeout
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from pipeline import STARTED_BY
 from pipeline.errors import InputError, refusal
 from pipeline.paths import METRICS
+from pipeline.start import STARTED_BY
 from pipeline.tasks import TASKS
 
 LOCK_TIMEOUT = 150  # seconds in which a stage whose dvc was killed ends: its batch, and twice a store that hangs
@@ -31,7 +31,7 @@ def task_argument() -> str:
 @contextmanager
 def program(name: str) -> Iterator[None]:
     """End the program with one line on stderr and exit 1 for bad input, with exit 130 for Ctrl-C or SIGTERM."""
-    if not gc.isenabled():  # see __init__.py; what the imports made stays to the end, which takes 0.1 instead of 1.6 s
+    if not gc.isenabled():  # see start.py; what the imports made stays to the end, which takes 0.1 instead of 1.6 s
         gc.freeze()
         gc.enable()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that both unwind the same way
@@ -40,7 +40,7 @@ def program(name: str) -> Iterator[None]:
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except Timeout:
-        sys.exit(f"{name}: another {name} is running in this folder; wait for it, then run again")
+        sys.exit(f"{name}: another {name} is running; wait for it, then run again")
     except OSError as error:
         sys.exit(f"{name}: {refusal(error, Path.cwd())}")
     except KeyboardInterrupt:
@@ -59,8 +59,17 @@ def run(stage: Callable[..., None], *arguments: str) -> None:
         if "DVC_STAGE" in os.environ:
             Thread(target=_end_with_dvc, daemon=True).start()
         METRICS.parent.mkdir(exist_ok=True)
-        with FileLock(METRICS.parent / f".{name}.lock", timeout=LOCK_TIMEOUT):
+        with alone(FileLock(METRICS.parent / f".{name}.lock"), name):
             stage(*arguments)
+
+
+def alone(lock: FileLock, name: str) -> AcquireReturnProxy:
+    """Take a lock; if another process holds it, say so and wait. Raises Timeout after LOCK_TIMEOUT."""
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{name}: another one is running; waiting up to {LOCK_TIMEOUT} s for it", file=sys.stderr)
+        return lock.acquire(timeout=LOCK_TIMEOUT)
 
 
 def _end_with_dvc() -> None:

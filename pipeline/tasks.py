@@ -1,6 +1,6 @@
 """The tasks, and what differs between them. A training asks nothing here: data and model say what it needs.
 
-How a task is evaluated, and how it answers a picture, is the module pipeline/evaluation/TASK.py.
+How a task answers a picture is the module pipeline/answers/TASK.py, how it is evaluated pipeline/evaluation/TASK.py.
 """
 
 from dataclasses import dataclass

@@ -5,7 +5,7 @@
 
 Reads   data/prepared/TASK/
 Writes  data/models/TASK.keras   plain Keras, no optimizer state; the same bytes for the same training (not by XLA)
-        data/history/TASK.csv    epoch (from 1), loss, accuracy, val_loss, val_accuracy
+        data/history/TASK.csv    epoch (from 1), loss, accuracy, val_loss, val_accuracy; grows as the training goes on
         a run in MLflow: live while the training is at work, then whole
 
 An interrupted training goes on after its last whole epoch: its state lies under .training/, named by everything that
@@ -22,7 +22,7 @@ from pipeline.inputs import unchanged
 from pipeline.outputs import replacing
 from pipeline.params import Train, load_params
 from pipeline.paths import HISTORY, MODELS, PREPARED
-from pipeline.stage import LOCK_TIMEOUT, run, task_argument
+from pipeline.stage import alone, run, task_argument
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.record import record_training
@@ -35,12 +35,17 @@ from pipeline.training.setup import new_models
 from pipeline.training.state import TrainingState, state_path
 
 
-def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, live: LiveRun) -> None:
+def fit(task: str, twin: keras.Model, data: Dataset, params: Train, state: TrainingState, live: LiveRun) -> None:
     """Train from where the state stands to the last epoch.
 
     Print one line per epoch, for logs; a terminal gets Keras' progress bar instead.
     """
     first, terminal = len(state.history), sys.stdout.isatty()
+
+    def show(epoch: int, logs: dict) -> None:
+        # Beside a checkpoint lies its own history. DVC removes both before a training.
+        if epoch > 0 and not (MODELS / f"{task}.keras").exists():
+            write_history(task, state)
 
     def report(epoch: int, logs: dict[str, float]) -> None:
         live.log_later(state.history)
@@ -55,9 +60,15 @@ def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, l
         epochs=params.epochs,
         validation_data=ordered_batches(data, "validation", params.batch_size),
         shuffle=False,  # the batches are
-        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_end=report)],
+        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_begin=show, on_epoch_end=report)],
         verbose="auto" if terminal else 0,
     )
+
+
+def write_history(task: str, state: TrainingState) -> None:
+    """Write data/history/TASK.csv, the epochs so far."""
+    with replacing(HISTORY / f"{task}.csv") as draft:
+        draft.write_text(history_csv(state.history))
 
 
 def train(task: str) -> None:
@@ -74,14 +85,13 @@ def train(task: str) -> None:
         origin = Origin.here(device(params.precision))
         model, twin = new_models(task, params, data)
         state = TrainingState(state_path(task, inputs, params.precision), params.epochs)
-        lock = FileLock(state.path.with_suffix(".lock"), timeout=LOCK_TIMEOUT)
-        with lock:  # two experiments in folders of their own may be the same training
+        lock = FileLock(state.path.with_suffix(".lock"))
+        with alone(lock, f"train_{task}"):  # two experiments in folders of their own may be the same training
             state.restore(twin)
             with LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history) as live:
-                fit(twin, data, params, state, live)
+                fit(task, twin, data, params, state, live)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
-            with replacing(HISTORY / f"{task}.csv") as draft:
-                draft.write_text(history_csv(state.history))
+            write_history(task, state)
     forget_old(task)
     record_training(task, shown, origin, state.seconds, live.lock.name)
 

@@ -23,7 +23,7 @@ from tests.helpers.project import (
     write_params,
     write_prepared,
 )
-from tests.helpers.servers import mlflow_server, postgres, server, sshd, store  # noqa: F401
+from tests.helpers.servers import chromium, mlflow_server, postgres, server, sshd, store  # noqa: F401
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

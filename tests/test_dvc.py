@@ -8,14 +8,16 @@ import pytest
 import yaml
 from dvc.dependency import ParamsDependency
 from dvc.repo import Repo
+from playwright.sync_api import Browser, expect
 
+from pipeline.revisions import experiments
 from pipeline.tasks import TASKS
 from tests.helpers.project import REPOSITORY, run_in
 
 PIPELINE = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())
 PARAMS = yaml.safe_load((REPOSITORY / "params.yaml").read_text())
 # Reading parameters, errors, locks, states and MLflow cannot change a byte of an output. They are in no `deps`.
-NAMES = ("errors", "inputs", "params", "paths", "revisions", "stage", "training/housekeeping")
+NAMES = ("errors", "inputs", "params", "paths", "revisions", "stage", "start", "training/housekeeping")
 PLUMBING = {f"pipeline/{name}.py" for name in NAMES}
 
 
@@ -77,6 +79,7 @@ EDITS = {
     "pipeline/training/twin.py": both("train"),
     "pipeline/data/dataset.py": [*both("train"), *both("evaluate")],
     "pipeline/evaluation/metrics.py": both("evaluate"),
+    "pipeline/answers/classifier.py": ["evaluate_classifier"],
     "pipeline/evaluation/segmenter.py": ["evaluate_segmenter"],
     "pipeline/plot.py": ["plot"],
     "requirements.txt": [*both("preprocess"), *both("train"), *both("evaluate"), "plot"],
@@ -126,3 +129,22 @@ def test_every_plot_is_shown(repository: Path) -> None:
         assert rows, title
         if title.endswith(" loss"):
             assert sorted(row["field"] for row in rows) == ["loss"] * 3 + ["val_loss"] * 3, "over epochs"
+
+
+@pytest.mark.slow
+def test_the_page_of_plots_draws_every_chart_and_picture_without_a_network(clone: Path, chromium: Browser) -> None:
+    address = run_in(clone / "data", "dvc", "plots", "show").stdout.split()[-1]  # from any folder
+    with chromium.new_context(offline=True) as context:
+        page = context.new_page()
+        page.goto(address)
+        kinds = [type(plot) for plot in PIPELINE["plots"]]
+        expect(page.locator("canvas.marks")).to_have_count(kinds.count(dict))
+        expect(page.locator("img")).to_have_count(kinds.count(str))
+        assert all(picture.evaluate("image => image.naturalWidth") > 100 for picture in page.locator("img").all())
+
+
+def test_make_demo_replaces_no_experiment_that_it_did_not_make(small_clone: Path) -> None:
+    before, make = experiments(), ("make", f"--file={REPOSITORY}/Makefile", "--old-file=.venv/installed")
+    done = run_in(small_clone, *make, "demo", "NAME=bold", check=False)
+    assert done.stderr.splitlines()[-2].startswith("bold: an experiment that make demo did not make. Keep it and ")
+    assert experiments() == before

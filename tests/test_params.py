@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dvc.utils.serialize import modify_yaml
 
 from pipeline.errors import InputError
 from pipeline.params import load_params
@@ -25,7 +26,7 @@ def edit(path: str, text: str) -> None:
     section, key = path.split(".")
     head, found, rest = Path("params.yaml").read_text().partition(f"{section}:\n")
     block, blank, others = rest.partition("\n\n")
-    block = re.sub(rf"(?m)^  {key}: .*\n?", "", block)
+    block = re.sub(rf"(?m)^  {key}: .*(\n    .*)?\n?", "", block)
     Path("params.yaml").write_text(f"{head}{found or f'{section}:' + chr(10)}  {key}: {text}\n{block}{blank}{others}")
 
 
@@ -44,6 +45,12 @@ def test_every_committed_key_is_explained_at_its_side_or_above() -> None:
     assert len(keys) == len(KEYS)
     for k in keys:
         assert " # " in lines[k] or "sha256" in lines[k], lines[k]
+
+
+def test_what_dvc_sets_changes_no_other_line_of_the_committed_file() -> None:
+    with modify_yaml("params.yaml") as params:  # as `dvc exp run --set-param`
+        params["plot"]["overfit_after"] = 7
+    assert Path("params.yaml").read_text() == COMMITTED.replace("overfit_after: 5", "overfit_after: 7")
 
 
 @pytest.mark.parametrize(("text", "value"), [("0.002", 0.002), ("1e-05", 0.00001), ("1.5E-3", 0.0015), ("1", 1.0)])

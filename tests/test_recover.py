@@ -28,9 +28,12 @@ def test_a_half_written_lock_file_is_replaced_by_the_committed_one(length: int, 
     assert (LOCK.read_text(), capsys.readouterr().out) == (whole, ""), "what is whole stays"
 
 
-def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache() -> None:
-    run_in(Path(), "git", "rm", "--quiet", "--cached", "dvc.lock")
-    run_in(Path(), "git", "commit", "--quiet", "--message", "no dvc.lock")
+@pytest.mark.parametrize(
+    "lose",
+    ["git rm --quiet --cached dvc.lock && git commit --quiet -m gone", "rm -r .git && dvc config core.no_scm true"],
+)
+def test_without_a_committed_one_dvc_makes_it_again_from_its_run_cache(lose: str) -> None:
+    run_in(Path(), "sh", "-c", lose)
     whole = LOCK.read_text()
     LOCK.write_text(whole[:20])
     recover()
@@ -64,19 +67,21 @@ def test_a_lock_of_a_dvc_that_is_gone_does_not_block_though_another_program_has_
     assert Path("data/out").read_text() == "something else"
 
 
-def test_while_a_dvc_works_here_its_locks_stay(capsys) -> None:
-    locks = [RWLOCK, Path(".dvc/tmp/exps/rwlock")]
-    for lock in locks:
-        lock.write_text("{")
-    shell = {"executable": "/bin/sh", "cwd": ".dvc/tmp", "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+def test_while_a_dvc_works_here_its_locks_and_folders_stay(capsys) -> None:
+    experiment = Path(".dvc/tmp/exps/standalone/tmp1/data")  # as `dvc exp run --temp` leaves it if it is killed
+    experiment.mkdir(parents=True)
+    kept = [RWLOCK, Path(".dvc/tmp/exps/rwlock"), experiment / "out"]
+    for path in kept:
+        path.write_text("{")
+    shell = {"executable": "/bin/sh", "cwd": experiment, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(["dvc", "-c", "echo; read _"], **shell) as dvc:  # a shell, which the system calls dvc
         dvc.stdout.readline()  # it has this name from here on
         recover()
         dvc.kill()
-    assert all(lock.exists() for lock in locks)
+    assert all(path.exists() for path in kept)
     assert capsys.readouterr().out == "a dvc works here: its files stay as they are\n"
     recover()
-    assert not any(lock.exists() for lock in locks)
+    assert not any(path.exists() for path in kept)
 
 
 def test_parameters_are_checked_before_dvc_looks_for_the_file_of_an_architecture() -> None:

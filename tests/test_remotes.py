@@ -35,3 +35,26 @@ def test_repro_pulls_in_a_clone_over_ssh_and_sync_gives_each_checkpoint_its_run(
     sync([])
     models = [run.data.tags["model_md5"] for run in finished_runs(folder)]
     assert models == [locked[f"data/models/{task}.keras"] for task in TASKS]
+
+
+@pytest.mark.slow
+def test_an_experiment_from_before_the_remote_reaches_an_empty_clone_with_its_address_in_the_local_config(
+    small_clone: Path, tmp_path: Path
+) -> None:
+    storage, clone, push = tmp_path / "storage", tmp_path / "colleague", ("dvc", "exp", "push", "origin", "bold")
+    add = ("dvc", "remote", "add", "--default", "storage", str(storage))
+    run_in(tmp_path, "git", "init", "--quiet", "--bare", "--initial-branch=main", "origin")
+    run_in(small_clone, "git", "remote", "add", "origin", str(tmp_path / "origin"))
+    run_in(small_clone, *add)
+    commit_all(small_clone, "a remote")
+    run_in(small_clone, "git", "push", "--quiet", "origin", "main")
+    run_in(small_clone, *push)
+    assert not storage.exists(), "DVC asks the commit of the experiment for a remote"
+    run_in(small_clone, *add, "--local")
+    assert "1 file uploaded" in run_in(small_clone, *push).stdout
+
+    run_in(tmp_path, "git", "clone", "--quiet", "origin", "colleague")
+    run_in(clone, *add, "--local")
+    run_in(clone, "dvc", "exp", "pull", "origin", "bold")
+    run_in(clone, "dvc", "exp", "apply", "bold")
+    assert (clone / "data/out").read_text() == "a = 1\n"

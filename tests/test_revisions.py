@@ -108,6 +108,23 @@ def test_what_git_does_not_know_or_refuses_is_one_line(tmp_path: Path, monkeypat
         revisions(["HEAD"])
 
 
+def test_the_repository_of_this_folder_is_asked_as_dvc_does_whatever_variables_of_git_say(monkeypatch) -> None:
+    expected = all_commits()
+    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_INDEX_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    assert (all_commits(), uncommitted()) == (expected, ([], ""))
+
+
+def test_a_shallow_clone_says_what_it_lacks(tmp_path: Path, monkeypatch, capsys) -> None:
+    git("clone", "--quiet", "--depth", "1", Path.cwd().as_uri(), str(tmp_path / "shallow"))
+    monkeypatch.chdir(tmp_path / "shallow")
+    remedy = "this clone is shallow, `git fetch --unshallow` brings older ones"
+    with pytest.raises(InputError, match=rf"^HEAD~1: no commit, .*; {remedy}$"):
+        revisions(["HEAD~1"])
+    all_commits()
+    assert capsys.readouterr().err == f"warning: not all commits; {remedy}\n"
+
+
 def test_a_dvc_lock_that_is_broken_holds_nothing_and_is_named(capsys) -> None:
     Path("dvc.lock").write_text("{")
     assert work_tree().stages == {}

@@ -1,6 +1,5 @@
-"""How the classifier answers a picture, and how its test split is measured and drawn."""
+"""How the classifier's test split is measured and drawn."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,36 +8,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
+from pipeline.answers.classifier import DOG_FROM, TASK, dog_probabilities, in_words
 from pipeline.data.dataset import Dataset
 from pipeline.evaluation import figures, metrics
 from pipeline.evaluation.scoring import headline, in_batches, of_confusion, sample
 from pipeline.params import Evaluate
-from pipeline.tasks import TASKS
-
-TASK = TASKS["classifier"]
-DOG_FROM = 0.5  # a picture is called a dog from this probability on
-
-
-def dog_probabilities(classifier: keras.Model, images: np.ndarray) -> np.ndarray:
-    """Return the probability of a dog: uint8 (pictures, size, size, 3) -> float32 (pictures,), 0 to 1."""
-    return classifier.predict_on_batch(images)[:, 0]
-
-
-def answer(classifier: keras.Model, images: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
-    """Return for each picture "cat" or "dog", and the probability of that, 0.5 to 1.
-
-    images: uint8 (pictures, size, size, 3). sizes: width and height of each picture, of no account here.
-    """
-    cat, dog = TASK.labels
-    return [
-        {"label": dog, "probability": found} if found >= DOG_FROM else {"label": cat, "probability": 1 - found}
-        for found in dog_probabilities(classifier, images).tolist()
-    ]
-
-
-def in_words(found: dict[str, Any]) -> str:
-    """Return an answer for people: the species and its probability."""
-    return f"{found['label']} {found['probability']:.3f}"
 
 
 def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 python -m pipeline.tracking sync [REV ...] [--all-commits]
 python -m pipeline.tracking promote REV
+python -m pipeline.tracking links ADDRESS
 """
 
 import argparse
+import re
 
-from pipeline.errors import InputError
+from pipeline.errors import InputError, without_secrets
 from pipeline.revisions import all_commits, revisions
 from pipeline.stage import program
 from pipeline.tasks import TASKS
@@ -14,6 +16,7 @@ from pipeline.tracking import registry
 from pipeline.tracking.results import result_in_lock
 from pipeline.tracking.store import connect, store_faults, store_lock
 from pipeline.tracking.sync import sync
+from pipeline.tracking.views import experiment_links
 
 
 def arguments() -> argparse.Namespace:
@@ -24,6 +27,8 @@ def arguments() -> argparse.Namespace:
     command.add_argument("--all-commits", action="store_true", help="every commit and every experiment")
     command = commands.add_parser("promote", help="make what CI has trained a candidate for champion")
     command.add_argument("revision", metavar="REV", help="the commit, branch, tag or experiment with its dvc.lock")
+    command = commands.add_parser("links", help="print where MLflow's UI shows the charts of each task")
+    command.add_argument("address", help="of the UI, such as http://127.0.0.1:5000")
     return parser.parse_args()
 
 
@@ -40,13 +45,22 @@ def promote(name: str) -> None:
             print(f"pets-{result.task}: {name}: {verdict}")
 
 
+def links(address: str) -> None:
+    """Print the page of charts of each task. It opens without MLflow's window for new users."""
+    for task in TASKS:
+        charts = re.search(r"\[charts]\((.+?)\)", experiment_links(connect(task)))[1]
+        print(f"pets-{task}: {without_secrets(address).rstrip('/')}/{charts}")
+
+
 def main() -> None:
     given = arguments()
     with program(given.command), store_faults():
         if given.command == "sync":
             sync([*given.revision, *(all_commits() if given.all_commits else [])])
-        else:
+        elif given.command == "promote":
             promote(given.revision)
+        else:
+            links(given.address)
 
 
 if __name__ == "__main__":

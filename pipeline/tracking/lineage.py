@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def _code() -> tuple[dict[str, str], str]:
         commit = git("rev-parse", "HEAD").strip()
         files, patch = uncommitted()
     except GitError as error:
+        print(f"warning: MLflow does not show what code this is: {error}", file=sys.stderr)
         unknown = f"unknown: {error}"
         return {COMMIT: commit or unknown, "uncommitted": unknown if commit else ""}, ""
     return {COMMIT: commit, "uncommitted": ", ".join(files)}, patch

@@ -1,30 +1,30 @@
 """A checkpoint in MLflow as a model that takes what a user has: a JPEG or PNG of any size.
 
-What is logged is the .keras file itself, the same bytes that dvc.lock names, and this package to load it: no pickle.
+What is logged is the .keras file itself, the same bytes that dvc.lock names, and the code that answers: no pickle.
 """
 
-import io
+import hashlib
 import logging
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import cv2
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.models.model import ModelInfo
 from mlflow.types import ColSpec, Schema
-from PIL import Image
 
 import pipeline
 from pipeline.tasks import TASKS
 from pipeline.tracking.store import MODEL
 
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
-# What loader.py needs.
-PACKAGES = (
-    "keras matplotlib mlflow numpy opencv-python-headless pandas pillow pydantic ruamel.yaml scikit-learn simplejpeg "
-    "tensorflow"
-)
+# loader.py and what it imports. pipeline/__init__.py is left out: it changes the process of the user who loads it.
+CODE = "errors paths outputs tasks answers/{task} data/pictures training/checkpoint tracking/loader"
+PACKAGES = "keras mlflow numpy opencv-python-headless pandas pillow simplejpeg tensorflow"
 
 
 def log_model(task: str, checkpoint: Path) -> ModelInfo:
@@ -34,18 +34,30 @@ def log_model(task: str, checkpoint: Path) -> ModelInfo:
     """
     logging.getLogger("mlflow.pyfunc").setLevel(logging.WARNING)  # a line of INFO about the example each time
     answer = Schema([ColSpec(kind, name) for name, kind in TASKS[task].answer.items()])
-    return mlflow.pyfunc.log_model(
-        name=MODEL,
-        loader_module="pipeline.tracking.loader",
-        data_path=str(checkpoint),
-        code_paths=[str(Path(pipeline.__file__).parent)],
-        signature=ModelSignature(PICTURE, answer),
-        input_example=pd.DataFrame({"picture": [_drawn_picture()]}),
-        pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],
-    )
+    example = cv2.imencode(".png", np.full((24, 32, 3), 200, np.uint8))[1].tobytes()  # a grey picture
+    with TemporaryDirectory() as folder:
+        package = _pack(task, Path(folder))
+        return mlflow.pyfunc.log_model(
+            name=MODEL,
+            loader_module=f"{package.name}.tracking.loader",
+            data_path=str(checkpoint),
+            code_paths=[str(package)],
+            signature=ModelSignature(PICTURE, answer),
+            input_example=pd.DataFrame({"picture": [example]}),
+            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES.split()],
+        )
 
 
-def _drawn_picture() -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (32, 24), "tan").save(file, "PNG")
-    return file.getvalue()
+def _pack(task: str, folder: Path) -> Path:
+    """Copy CODE to a package of the folder whose name only the same code has; return its path.
+
+    MLflow imports it by name, in a process that may have another `pipeline`, or a version with other code.
+    """
+    source = Path(pipeline.__file__).parent
+    texts = {name: (source / f"{name}.py").read_text() for name in CODE.format(task=task).split()}
+    package = folder / f"pets_{task}_{hashlib.sha256(''.join(texts.values()).encode()).hexdigest()[:12]}"
+    for name, text in texts.items():
+        target = package / f"{name}.py"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.replace("pipeline.", f"{package.name}."))
+    return package

@@ -1,9 +1,12 @@
 """The canonical checkpoint and the history, which a training leaves; and how a stranger's checkpoint is loaded."""
 
+import inspect
 import json
 import re
 import zipfile
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -27,23 +30,39 @@ def save_checkpoint(model: keras.Model, weights: list[np.ndarray], path: Path) -
 
 
 def _canonicalize(path: Path) -> None:
-    """Take out of a .keras file what Keras writes otherwise every time.
+    """Take out of a .keras file what Keras writes otherwise every time, and what other versions of Keras do not know.
 
-    That is the date, memory addresses as ids of shared objects, and the zip's times.
+    That is the date, memory addresses as ids of shared objects, the zip's times, and arguments at their defaults.
     """
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in sorted(archive.namelist())}
     metadata = json.loads(members["metadata.json"])
     members["metadata.json"] = json.dumps({"keras_version": metadata["keras_version"], "date_saved": ""}).encode()
     ids: dict[bytes, int] = {}
-    members["config.json"] = re.sub(
+    config = re.sub(
         rb'(?<="shared_object_id": )\d+',
         lambda match: str(ids.setdefault(match[0], len(ids))).encode(),
         members["config.json"],
     )
+    members["config.json"] = json.dumps(json.loads(config, object_hook=_without_defaults)).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name), data)  # 1980-01-01, stored
+
+
+def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of an object's configuration the arguments that say no more than their defaults.
+
+    Keras 3.15 writes input_axes=None for each initializer, and 3.14 has no such argument.
+    """
+    try:
+        cls = getattr(import_module(node["module"]), node["class_name"])
+        defaults = {name: argument.default for name, argument in inspect.signature(cls).parameters.items()}
+        config = {k: value for k, value in node["config"].items() if k not in defaults or defaults[k] != value}
+        cls.from_config(dict(config))  # which takes things out of what it is given
+    except Exception:  # no object of Keras, or one that insists on an argument, as Rescaling on its offset
+        return node
+    return node | {"config": config}
 
 
 def load_checkpoint(path: Path) -> keras.Model:

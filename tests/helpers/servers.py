@@ -1,4 +1,4 @@
-"""Real servers on loopback and in temporary folders: PostgreSQL, `mlflow server` on it, sshd. Each starts once."""
+"""Real servers on loopback and in temporary folders: PostgreSQL, `mlflow server` on it, sshd; Chromium."""
 
 import getpass
 import os
@@ -16,6 +16,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import requests
+from playwright.sync_api import Browser, sync_playwright
 
 from tests.helpers.programs import program
 from tests.helpers.project import environment, run_in
@@ -174,3 +175,11 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
 def is_open(port: int) -> bool:
     with socket.socket() as client:
         return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    path = program("chromium", "chromium")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=path, args=flags)

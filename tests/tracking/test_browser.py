@@ -8,15 +8,14 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.entities import Run
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.helpers.programs import program
+from pipeline.tracking.__main__ import links
 from tests.helpers.project import finished_runs
 from tests.helpers.servers import free_port, is_open, kill, start
 
 pytestmark = pytest.mark.slow
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 WINDOW = {"width": 4000, "height": 1500}  # what does not fit is not in the page
 ACCURACY = ("test_accuracy", "test_accuracy_low", "test_accuracy_high")
 
@@ -46,15 +45,6 @@ def ui(store: Path) -> Iterator[str]:
     kill(server)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = program("chromium", "chromium")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
 def page(ui: str, chromium: Browser) -> Iterator[Page]:
     """The list of experiments, in a browser that has never been here."""
@@ -71,15 +61,6 @@ def reproduced(repository: Path) -> Run:
     return run
 
 
-def open_view(page: Page, name: str) -> Page:
-    """From the list of experiments to the view of one, by the link in its description."""
-    page.get_by_role("link", name="pets-classifier").click()
-    page.get_by_role("button", name="Got it").click()  # MLflow takes everybody for a builder of agents
-    with page.expect_popup() as opened:
-        page.get_by_role("link", name=name, exact=True).click()
-    return opened.value
-
-
 def chart(page: Page, title: str) -> Locator:
     return page.get_by_test_id("experiment-view-compare-runs-card").filter(has=page.get_by_text(title, exact=True))
 
@@ -91,7 +72,11 @@ def expect_curves(card: Locator, *legend: str) -> None:
 
 
 def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(page: Page, repository: Path) -> None:
-    table, run = open_view(page, "table"), reproduced(repository)
+    page.get_by_role("link", name="pets-classifier").click()
+    page.get_by_role("button", name="Got it").click()  # MLflow takes everybody for a builder of agents
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="table", exact=True).click()
+    table, run = opened.value, reproduced(repository)
     for name in (*ACCURACY, "learning_rate", "seed", "champion", "best_val_loss"):
         expect(table.get_by_role("columnheader", name=name, exact=True).first).to_be_visible()
     for name in ACCURACY:
@@ -100,14 +85,17 @@ def test_an_experiment_s_description_opens_a_table_of_what_people_compare_by(pag
     expect(table.get_by_role("gridcell", name=run.data.tags["champion"], exact=True).first).to_be_visible()
 
 
-def test_another_link_opens_charts_with_both_curves_of_all_runs_in_one_and_with_what_differs(
-    page: Page, repository: Path
+def test_make_ui_prints_links_that_open_charts_with_both_curves_of_all_runs_in_one_and_with_what_differs(
+    page: Page, ui: str, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    charts, name = open_view(page, "charts"), reproduced(repository).info.run_name
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{repository / 'mlflow.db'}")
+    links(ui)
+    page.goto(capsys.readouterr().out.partition("pets-classifier: ")[2])
+    name = reproduced(repository).info.run_name
     for metric in ("loss", "accuracy"):
         legend = [f"{run} ({curve})" for run in (name, "bolder") for curve in (metric, f"val_{metric}")]
-        expect_curves(chart(charts, f"{metric} vs val_{metric}"), *legend)
-    expect(chart(charts, "test_accuracy")).to_be_visible()
-    differences = chart(charts, "Differences")
+        expect_curves(chart(page, f"{metric} vs val_{metric}"), *legend)
+    expect(chart(page, "test_accuracy")).to_be_visible()
+    differences = chart(page, "Differences")
     expect(differences.get_by_role("row").filter(has_text="learning_rate")).to_contain_text("0.25")
     expect(differences.get_by_text("seed")).to_have_count(0)

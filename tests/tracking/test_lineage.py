@@ -59,11 +59,13 @@ def test_the_patch_is_how_the_code_and_the_parameters_differ_from_the_commit(pro
     assert all(line in origin.patch.splitlines() for line in ("-a = 1", "+a = 2", "+b = 3"))
 
 
-def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_git_says_so(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     origin = Origin.here("CPU")
-    assert origin.tags[COMMIT].startswith("unknown: git rev-parse: not a git repository")
+    reason = "git rev-parse: not a git repository"
+    assert origin.tags[COMMIT].startswith(f"unknown: {reason}")
+    assert capsys.readouterr().err.startswith(f"warning: MLflow does not show what code this is: {reason}")
     assert "uncommitted" not in origin.tags
 
 

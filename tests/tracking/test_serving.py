@@ -10,8 +10,8 @@ import pytest
 import requests
 from PIL import Image
 
+from pipeline.answers.segmenter import answer
 from pipeline.data.pictures import size_of, square
-from pipeline.evaluation.segmenter import answer
 from pipeline.tasks import TASKS
 from pipeline.training.checkpoint import load_checkpoint
 from tests.helpers.petsbuilder import encode
@@ -88,3 +88,12 @@ def test_every_form_of_request_that_mlflow_knows_carries_pictures_and_what_is_no
     assert requests.post(url, json=body([picture]), timeout=60).json() == ask(url, ALPHA).json()
     answer = requests.post(url, json=body([picture, letter]), timeout=60)
     assert (answer.status_code, f"row 1: {NO_PICTURE}" in answer.text) == (400, True)
+
+
+def test_a_request_of_too_many_pictures_or_pixels_is_a_bad_one(url: str) -> None:
+    large = encode(Image.new("1", (5000, 5000)))  # 4 kB
+    many = {"33 pictures; allowed in a request: 32": [ALPHA] * 33}
+    many |= {"75,000,000 pixels in 3 pictures; allowed in a request: 50,000,000": [large] * 3}
+    for says, pictures in many.items():
+        answer = ask(url, *pictures)
+        assert (answer.status_code, says in answer.text) == (400, True)

@@ -4,6 +4,8 @@ import base64
 import json
 import marshal
 import random
+import re
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,8 @@ import pytest
 from pipeline.errors import InputError
 from pipeline.models.classifier import mini_xception
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from tests.helpers.project import REPOSITORY, run_in
+from tests.models.test_models import SMALL, build, pictures
 
 
 def new_model() -> keras.Model:
@@ -38,6 +42,24 @@ def test_a_checkpoint_holds_the_given_values_no_optimizer_and_no_trace_of_when_a
     for found, expected in zip(loaded.get_weights(), given, strict=True):
         np.testing.assert_array_equal(found, expected)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "b.keras"]
+
+
+@pytest.mark.slow
+def test_the_oldest_keras_that_the_documents_name_gives_the_same_answers_on_another_backend(tmp_path: Path) -> None:
+    oldest = re.search(r"Keras (3\.\d+) or later", (REPOSITORY / "docs/serving.md").read_text())[1]
+    python, packages = "old/bin/python", [f"keras=={oldest}.*", "jax==0.10.2", "packaging"]
+    run_in(tmp_path, "uv", "venv", "--python", sys.executable, "old")
+    run_in(tmp_path, "uv", "pip", "install", "--python", python, *packages)
+    for name, size in SMALL.items():
+        model = build(name, size)
+        save_checkpoint(model, model.get_weights(), tmp_path / f"{name}.keras")
+        np.save(tmp_path / f"{name}.npy", pictures(size))
+    answer = "import sys, keras, numpy as np; load = keras.saving.load_model; "
+    answer += "[np.save(f'{one}-answers', load(f'{one}.keras')(np.load(f'{one}.npy'))) for one in sys.argv[1:]]"
+    run_in(tmp_path, python, "-c", answer, *SMALL, KERAS_BACKEND="jax")
+    for name in SMALL:
+        expected = load_checkpoint(tmp_path / f"{name}.keras").predict_on_batch(np.load(tmp_path / f"{name}.npy"))
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}-answers.npy"), expected, atol=1e-5)
 
 
 Change = Callable[[dict[str, bytes]], object]

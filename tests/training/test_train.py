@@ -79,7 +79,9 @@ def test_an_interrupted_training_trains_each_epoch_once_and_gives_the_bytes_of_a
     contradict_training(prepared / "data/prepared/classifier")
     write_params(prepared, **PARAMS)
     train_until("classifier", "epoch 2/3")
-    write_params(prepared, **PARAMS | {"train_classifier": PARAMS["train_classifier"] | {"learning_rate": 0.002}})
+    assert list(pd.read_csv("data/history/classifier.csv")["epoch"]) == [1], "it grows; the state has the second epoch"
+    bold = PARAMS | {"train_classifier": PARAMS["train_classifier"] | {"learning_rate": 0.002}}
+    write_params(prepared, **bold)
     train_until("classifier", "epoch 1/3")  # has a state of its own
     write_params(prepared, **PARAMS)
     capsys.readouterr()
@@ -90,7 +92,9 @@ def test_an_interrupted_training_trains_each_epoch_once_and_gives_the_bytes_of_a
     shutil.rmtree("data/models")  # killed before DVC stored them
     train("classifier")
     assert epochs_trained(capsys) == []
-    assert outputs(prepared) == outputs(trained)
+    write_params(prepared, **bold)
+    train_until("classifier", "epoch 3/3")
+    assert outputs(prepared) == outputs(trained), "beside a checkpoint lies its own history"
     assert len(states()) == 2
 
 
