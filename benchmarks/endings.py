@@ -1,6 +1,5 @@
 """How a `dvc repro` that was killed and run again has ended, against one that nobody killed."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import mlflow
 from dvc.utils.serialize import load_yaml
 
 from pipeline.inputs import content_md5
+from pipeline.outputs import read_metrics
 from pipeline.paths import METRICS
 from tests.helpers.project import finished_runs
 
@@ -46,7 +46,7 @@ def store_faults(repository: Path, task: str) -> list[str]:
         return [f"{len(runs)} finished runs"]
     steps = [point.step for point in client.get_metric_history(runs[0].info.run_id, "loss")]
     wrong = [] if sorted(steps) == list(range(1, len(steps) + 1)) else [f"epochs {steps} in MLflow"]
-    measured = json.loads((repository / METRICS / f"{task}.json").read_text())
+    measured = read_metrics((repository / METRICS / f"{task}.json").read_text())
     logged = runs[0].data.metrics
     wrong += [f"{name} in MLflow" for name, value in measured.items() if logged.get(f"test_{name}") != value]
     models = [f"models:/{model.model_id}" for model in client.search_logged_models(experiments)]

@@ -8,7 +8,6 @@ Needs, on Debian, `apt-get install faketime locales` and locale-gen of tr_TR.UTF
 
 import argparse
 import hashlib
-import json
 import os
 import sys
 import time
@@ -17,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 import pandas as pd
 
+from pipeline.outputs import read_metrics
 from pipeline.paths import METRICS
 from pipeline.tasks import TASKS
 from tests.helpers.project import commit_all, make_repository, run_in, write_params
@@ -79,7 +79,7 @@ def checksum(folder: Path) -> str:
 
 def figures(folder: Path) -> pd.Series:
     """Every metric of both models, by name."""
-    files = {name: json.loads((folder / METRICS / f"{name}.json").read_text()) for name in (*TASKS, "training")}
+    files = {name: read_metrics((folder / METRICS / f"{name}.json").read_text()) for name in (*TASKS, "training")}
     return pd.json_normalize(files).T[0]
 
 

@@ -44,7 +44,9 @@ def evaluate(task: str) -> None:
             folder.mkdir()
             measure = import_module(f"pipeline.evaluation.{task}").evaluate
             scores = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
-        write_metrics(task, {name: value for name, value in scores.items() if np.isfinite(value)})  # a class may lack
+        details = {name: value for name, value in scores.items() if np.isfinite(value)}  # a class may lack
+        names = [metric.name for metric in TASKS[task].metrics if metric.name in details]
+        write_metrics(task, {name: details.pop(name) for name in names}, details)
     history = HISTORY / f"{task}.csv"
     if history.exists():  # `dvc repro --pull --allow-missing` fetches dependencies alone
         forget_finished(task, history.read_text())  # DVC has stored what the training made

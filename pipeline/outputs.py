@@ -38,7 +38,15 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_metrics(name: str, values: dict[str, Any]) -> None:
-    """Write data/metrics/NAME.json, numbers with all their digits."""
+def write_metrics(name: str, values: dict[str, Any], details: dict[str, float] | None = None) -> None:
+    """Write data/metrics/NAME.json, numbers with all their digits. details: what `dvc metrics show` leaves out."""
+    listed = {"details": [details]} if details else {}  # DVC shows a column for each number that is in no list
     with replacing(METRICS / f"{name}.json") as draft:
-        draft.write_text(json.dumps(values, indent=2) + "\n")
+        draft.write_text(json.dumps(values | listed, indent=2) + "\n")
+
+
+def read_metrics(text: str) -> dict[str, Any]:
+    """Return what write_metrics wrote, the details among the other numbers."""
+    values = json.loads(text)
+    details = values.pop("details", [{}])
+    return values | details[0]

@@ -9,7 +9,7 @@ RAW = Path("data/raw")  # the two archives
 PREPARED = Path("data/prepared")  # a folder per task: samples.csv and packed arrays
 MODELS = Path("data/models")  # TASK.keras, the best checkpoint
 HISTORY = Path("data/history")  # TASK.csv, a row per epoch
-METRICS = Path("data/metrics")  # JSON for `dvc metrics`
+METRICS = Path("data/metrics")  # JSON, which Git keeps
 PLOTS = Path("data/plots")  # CSV for `dvc plots`, and PNG
 
 

@@ -129,7 +129,7 @@ def check_splits(task: str, samples: pd.DataFrame) -> None:
 
 
 def summarize(samples: pd.DataFrame, rejects: int) -> dict:
-    """Count the pictures that are used, for `dvc metrics`."""
+    """Count the pictures that are used."""
     used = samples[samples["split"] != "duplicate"]
     splits, species = (used[column].astype(str).value_counts().sort_index() for column in ("split", "species"))
     counts = {"duplicates": len(samples) - len(used), "rejects": rejects}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.outputs import replacing, write_metrics
+from pipeline.outputs import read_metrics, replacing, write_metrics
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,11 @@ def test_an_output_that_was_not_finished_leaves_the_old_one_and_no_draft() -> No
     assert [path.name for path in Path().rglob("*")] == ["plots"]
 
 
-def test_metrics_are_json_with_all_digits() -> None:
-    write_metrics("segmenter", {"mean_iou": 0.1 + 0.2, "overfits_from_epoch": None})
+def test_metrics_are_json_with_all_digits_and_details_are_read_with_the_others() -> None:
+    write_metrics("training", {"epochs": 2, "overfits_from_epoch": None})
+    assert read_metrics(Path("data/metrics/training.json").read_text()) == {"epochs": 2, "overfits_from_epoch": None}
+    write_metrics("segmenter", {"mean_iou": 0.1 + 0.2}, {"mean_iou_low": 0.25})
     text = Path("data/metrics/segmenter.json").read_text()
-    assert json.loads(text) == {"mean_iou": 0.30000000000000004, "overfits_from_epoch": None}
+    assert json.loads(text) == {"mean_iou": 0.30000000000000004, "details": [{"mean_iou_low": 0.25}]}
+    assert read_metrics(text) == {"mean_iou": 0.30000000000000004, "mean_iou_low": 0.25}
     assert text.endswith("}\n")

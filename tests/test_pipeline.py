@@ -10,9 +10,7 @@ import yaml
 from mlflow.entities import Run
 
 from pipeline.tasks import TASKS
-from tests.helpers.project import REPOSITORY, finished_runs, run_in, start_in
-
-STAGES = yaml.safe_load((REPOSITORY / "dvc.yaml").read_text())["stages"]
+from tests.helpers.project import finished_runs, run_in, start_in
 
 
 def set_param(folder: Path, section: str, key: str, value: object) -> None:
@@ -42,11 +40,17 @@ def test_every_stage_leaves_its_outputs_and_git_sees_only_what_belongs_to_it(rep
     tracked = run_in(repository, "git", "ls-files", "data", "dvc.lock").stdout.split()
     names = ("classifier", "preprocess_classifier", "preprocess_segmenter", "segmenter", "training")
     assert set(tracked) == {*(f"data/metrics/{name}.json" for name in names), "data/README.md", "dvc.lock"}
-    for stage in STAGES.values():
-        for out in [*stage.get("outs", []), *(next(iter(metric)) for metric in stage.get("metrics", []))]:
-            assert (repository / out).exists(), out
+    for stage in yaml.safe_load((repository / "dvc.lock").read_text())["stages"].values():
+        for out in stage["outs"]:
+            assert (repository / out["path"]).exists(), out
     kept = [path for path in (repository / ".training").rglob("*") if path.is_file()]
     assert kept == [], "no state of a training that DVC has"
+
+
+def test_dvc_shows_a_column_for_each_test_metric_and_all_of_them_fit_120_characters(repository: Path) -> None:
+    header, *rows = run_in(repository, "dvc", "metrics", "show").stdout.splitlines()
+    assert {*header.split()[1:]} == {metric.name for task in TASKS.values() for metric in task.metrics}
+    assert max(map(len, [header, *rows])) <= 120
 
 
 def test_a_second_repro_does_nothing(clone: Path) -> None:
@@ -80,7 +84,7 @@ def test_a_changed_training_parameter_reruns_what_depends_on_it_and_back_nothing
     ((key, difference),) = params["params.yaml"].items()
     assert (key, difference["old"], difference["new"]) == ("train_classifier.learning_rate", 0.001, 0.01)
     metrics = json.loads(run_in(clone, "dvc", "metrics", "diff", "--json").stdout)
-    assert set(metrics) == {"data/metrics/classifier.json", "data/metrics/training.json"}
+    assert set(metrics) == {"data/metrics/classifier.json"}
 
     set_param(clone, "train_classifier", "learning_rate", 0.001)
     done = run_in(clone, "dvc", "repro")

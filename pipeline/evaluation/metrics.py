@@ -8,7 +8,6 @@ truth nor in the prediction has no IoU and no Dice: nan, left out of means.
 from collections.abc import Callable
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 
 def confusion_matrices(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -54,12 +53,11 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> floa
     """Return the area under the ROC curve: the chance that a random 1 scores above a random 0, ties counting half.
 
     labels: 0 or 1, (pictures,). scores: higher means label 1, (pictures,). weights: how often each picture counts.
-    nan where only one label counts.
+    nan where only one label counts. scikit-learn's takes 1.6 s for 1,000 resamples of 238 pictures.
     """
-    counts = weights > 0
-    if len(np.unique(labels[counts])) < 2:
-        return np.nan
-    return float(roc_auc_score(labels[counts], scores[counts], sample_weight=weights[counts]))
+    _, rank = np.unique(scores, return_inverse=True)
+    zeros, ones = (np.bincount(rank, weights * (labels == label)) for label in (0, 1))
+    return float(_divide(ones @ (np.cumsum(zeros) - zeros / 2), ones.sum() * zeros.sum()))
 
 
 def interval(metric: Callable[[np.ndarray], float], pictures: int, samples: int, seed: int) -> tuple[float, float]:

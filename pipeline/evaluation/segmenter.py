@@ -24,7 +24,7 @@ def evaluate(model: keras.Model, data: Dataset, params: Evaluate, folder: Path) 
     total = confusions.sum(0)
     per_class = pd.DataFrame({"class": TASK.labels, "iou": metrics.iou(total), "dice": metrics.dice(total)})
     per_class.to_csv(folder / "classes.csv", index=False)
-    figures.confusion_matrix(total, TASK.labels, folder / "confusion.png")
+    figures.confusion_matrix(total, TASK.labels, "pixels", folder / "confusion.png")
     _draw_grids(model, data, rows, metrics.mean_iou(confusions), params, folder)
 
     scores = {"mean_iou": metrics.mean_iou, "pixel_accuracy": metrics.accuracy}
@@ -41,6 +41,8 @@ def _draw_grids(
     """Draw some pictures, and those with the lowest scores (pictures,)."""
     worst = np.argsort(scores, kind="stable")[: params.grid_pictures]
     for name, picked in (("samples", sample(len(rows), params)), ("worst", worst)):
-        images, titles = data.images[rows[picked]], [f"mean IoU {score:.2f}" for score in scores[picked]]
-        predicted = in_batches(lambda part: predict_masks(model, data.images[part]), rows[picked])
-        figures.mask_grid(images, data.targets[rows[picked]], predicted, titles, folder / f"{name}.png")
+        shown = rows[picked]
+        predicted = in_batches(lambda part: predict_masks(model, data.images[part]), shown)
+        scored = [f"mean IoU {score:.2f}" for score in scores[picked]]
+        titles = list(zip(data.samples["stem"].iloc[shown], scored, strict=True))
+        figures.mask_grid(data.images[shown], data.targets[shown], predicted, titles, folder / f"{name}.png")

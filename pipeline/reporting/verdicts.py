@@ -1,12 +1,12 @@
 """The metrics of two revisions side by side, with a verdict on each."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
+from pipeline.outputs import read_metrics
 from pipeline.paths import METRICS, RAW
 from pipeline.reporting.differences import NOTHING, flatten
 from pipeline.revisions import Revision, file_at
@@ -73,7 +73,7 @@ def _metrics(side: Revision) -> dict[str, Measured]:
     """Return what data/metrics/ holds, by `file.name`, of the files that dvc.lock names: others are of other runs."""
     texts = {path: file_at(side, path) for path in side.outputs if Path(path).parent == METRICS}
     own = [path for path, text in texts.items() if hashlib.md5(text.encode()).hexdigest() == side.outputs[path]]
-    values = flatten({Path(path).stem: json.loads(texts[path]) for path in own})
+    values = flatten({Path(path).stem: read_metrics(texts[path]) for path in own})
     bounds = {f"{name}_{end}" for name in values if f"{name}_low" in values for end in ("low", "high")}
     return {
         name: Measured(value, values.get(f"{name}_low"), values.get(f"{name}_high"))

@@ -10,6 +10,7 @@ import pandas as pd
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Run
 from mlflow.tracking.context.registry import resolve_tags
 
+from pipeline.outputs import read_metrics
 from pipeline.paths import HISTORY, METRICS, MODELS, PLOTS, PREPARED, root
 from pipeline.revisions import work_tree
 from pipeline.tracking.card import model_card
@@ -35,7 +36,7 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
     """
     # These are read before the store is asked: a fault here is no fault of the store's.
     history = pd.read_csv(folder / HISTORY / f"{result.task}.csv")
-    scores = json.loads((folder / METRICS / f"{result.task}.json").read_text()) if result.evaluation else {}
+    scores = read_metrics((folder / METRICS / f"{result.task}.json").read_text()) if result.evaluation else {}
     with store_faults(), store_lock():
         if find(result) is None:
             _write_training(result, origin, history, folder, seconds)

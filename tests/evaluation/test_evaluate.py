@@ -151,11 +151,25 @@ boxer_2,boxer,dog,dog,0.9375
     roc = pd.read_csv(folder / "roc.csv")
     np.testing.assert_allclose(roc["false_positive_rate"] * 3, [0, 1, 2, 2, 2, 2, 3])
     np.testing.assert_allclose(roc["true_positive_rate"] * 4, [0, 0, 1, 2, 3, 4, 4])
+    # In the last tenth are Birman_2, Sphynx_1 and boxer_2, of which one is a dog.
+    expected = [[0.125, 0, 1], [0.25, 1, 1], [0.5, 1, 1], [0.875, 1, 1], [(0.984375 + 2 * 0.9375) / 3, 1 / 3, 3]]
+    np.testing.assert_allclose(pd.read_csv(folder / "calibration.csv"), expected, rtol=1e-6)
+
+
+def test_a_title_gives_the_answer_with_its_own_probability_and_says_if_it_is_wrong(labels: Evaluated) -> None:
+    table = pd.read_csv(labels.folder / "predictions.csv")
+    assert [labelling.title(row) for row in table[:4].itertuples()] == [
+        "pug_1\n✓ dog 0.875",
+        "pug_2\n✗ cat 0.750, is a dog",
+        "boxer_1\n✓ dog 0.500",
+        "Birman_1\n✓ cat 0.875",
+    ]
 
 
 def test_grids_show_mistakes_from_the_most_certain_down_and_a_sample_of_the_test_pictures(labels: Evaluated) -> None:
     folder = labels.folder
-    assert {path.name for path in folder.glob("*.png")} == {"samples.png", "mistakes.png"}
+    charts = {"breeds.png", "calibration.png", "confusion.png", "roc.png"}
+    assert {path.name for path in folder.glob("*.png")} == charts | {"samples.png", "mistakes.png"}
     assert pictures_in(folder / "mistakes.png", range(len(LABELS)), axis=1) == [6, 8, 2]
     shown = pictures_in(folder / "samples.png", range(len(LABELS)), axis=1)
     assert len(shown) == 4

@@ -1,8 +1,9 @@
-"""The picture grids and the confusion matrix, looked at by their colours."""
+"""The picture grids and the charts, looked at by their colours."""
 
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,46 +17,66 @@ def solid(*values: tuple[int, int, int] | int) -> np.ndarray:
     return np.stack([np.full((8, 8, *np.shape(value)), value, np.uint8) for value in values])
 
 
-def centre(path: Path, colour: tuple[int, int, int]) -> tuple[float, float]:
-    """Where a colour is, as shares of the figure from the left and from the top."""
+def pixels_of(path: Path) -> np.ndarray:
+    """The pixels of a grid below its legend, which has the upper 0.3 inches."""
     with Image.open(path) as figure:
-        pixels = np.asarray(figure.convert("RGB"))
-    rows, columns = np.nonzero((pixels == colour).all(-1))
-    return columns.mean() / pixels.shape[1], rows.mean() / pixels.shape[0]
+        return np.asarray(figure.convert("RGB"), int)[24:]
 
 
-def test_a_mask_grid_shows_input_truth_and_prediction_from_left_to_right_a_row_per_picture(tmp_path: Path) -> None:
+def cells(found: np.ndarray, rows: int) -> set[tuple[int, int]]:
+    """Rows and columns of the cells of a grid in which these pixels are."""
+    places = np.argwhere(found) / found.shape * (rows, figures.COLUMNS)
+    return {*map(tuple, places.astype(int).tolist())}
+
+
+def test_a_mask_grid_shows_picture_truth_prediction_and_that_over_the_picture_below_a_legend(tmp_path: Path) -> None:
     path = tmp_path / "grid.png"
-    figures.mask_grid(solid(RED, BLUE), solid(0, 1), solid(1, 2), ["first", "second"], path)
-    foreground, background, contour = (centre(path, tuple(colour)) for colour in figures.COLOURS.tolist())
-    first, second = centre(path, RED), centre(path, BLUE)
-    assert first[0] == pytest.approx(second[0], abs=0.01) == pytest.approx(1 / 6, abs=0.05)
-    assert foreground == pytest.approx((0.5, first[1]), abs=0.01)  # the truth of the first
-    assert contour == pytest.approx((5 / 6, second[1]), abs=0.05)  # the prediction of the second
-    assert first[1] < background[1] < second[1]  # the prediction of the first, the truth of the second
+    figures.mask_grid(solid(RED, GREEN), solid(0, 1), solid(1, 2), [("first", ""), ("second", "")], path)
+    rows = np.array_split(pixels_of(path), 2)
+    foreground, background, contour = figures.COLOURS.tolist()
+    shown = [[foreground, background], [background, contour]]  # truth and prediction of each
+    tinted = [RED, [(a + b) // 2 for a, b in zip(GREEN, contour, strict=True)]]  # background is left as it is
+    for row, picture, masks, over in zip(rows, (RED, GREEN), shown, tinted, strict=True):
+        np.testing.assert_allclose(row[110, 96 + 192 * np.arange(4)], [picture, *masks, over], atol=1)
+    with Image.open(path) as figure:
+        legend = np.asarray(figure.convert("RGB"))[:24]
+    assert [bool((legend == colour).all(-1).sum() > 50) for colour in figures.COLOURS] == [True] * 3
 
 
-def test_a_picture_grid_shows_its_pictures_in_reading_order(tmp_path: Path) -> None:
-    path = tmp_path / "grid.png"
-    figures.picture_grid(solid(RED, GREEN, GREEN, GREEN, BLUE), list("abcde"), path)  # rows of four
-    red, green, blue = (centre(path, colour) for colour in (RED, GREEN, BLUE))
-    assert red[0] < green[0]
-    assert (red[1], blue[0]) == pytest.approx((green[1], red[0]), abs=0.001)
-    assert blue[1] > red[1]
+def test_a_picture_grid_shows_its_pictures_in_reading_order_with_frames_for_right_and_wrong(tmp_path: Path) -> None:
+    path, colours = tmp_path / "grid.png", (RED, GREEN, GREEN, GREEN, BLUE)
+    figures.picture_grid(solid(*colours), list("abcde"), np.array([False, True, True, True, False]), path)
+    pixels, others = pixels_of(path), {(0, 1), (0, 2), (0, 3)}
+    expected = {
+        RED: {(0, 0)},
+        GREEN: others,
+        BLUE: {(1, 0)},
+        figures.VERMILLION: {(0, 0), (1, 0)},
+        figures.BLUE: others,
+    }
+    assert {colour: cells((pixels == colour).all(-1), 2) for colour in expected} == expected
 
 
 @pytest.mark.parametrize(
     ("count", "titles", "row", "column"),
-    [(0, [], 0, 0), (6, ["", "", "", "", "", "xx"], 1, 1)],
+    [(0, [], 0, 0), (6, ["", "", "", "", "", "$a_{$"], 1, 1)],
     ids=["of no pictures, which says so", "of white pictures"],
 )
-def test_the_title_of_a_picture_is_above_it_and_all_else_of_a_grid_is_white(tmp_path, count, titles, row, column):
-    figures.picture_grid(np.full((count, 32, 32, 3), 255, np.uint8), titles, tmp_path / "grid.png")
-    with Image.open(tmp_path / "grid.png") as figure:
-        pixels = np.asarray(figure.convert("L"))
-    dark = np.argwhere(pixels < 100) / pixels.shape * (1 + (count > 4), 4)  # in cells, which are 40 pixels high:
-    assert {*map(tuple, dark.astype(int).tolist())} == {(row, column)}
-    assert (dark[:, 0] < row + 8 / 40).all(), "the upper 8 are for the title"
+def test_the_title_of_a_picture_is_above_it(tmp_path, count, titles, row, column):
+    images, path = np.full((count, 32, 32, 3), 255, np.uint8), tmp_path / "grid.png"
+    figures.picture_grid(images, titles, np.zeros(count, bool), path)
+    dark, rows = pixels_of(path).max(-1) < 100, 1 + (count > 4)  # frames are lighter
+    assert cells(dark, rows) == {(row, column)}
+    assert (np.argwhere(dark)[:, 0] / len(dark) * rows < row + 8 / 42).all(), "of 42 pixels the upper 8 are its title's"
+
+
+def test_bars_are_as_long_as_the_shares_the_longest_on_top(tmp_path: Path) -> None:
+    table = pd.DataFrame({"breed": ["pug", "$a_{$", "boxer"], "accuracy": [0.5, 0.25, 1.0], "pictures": [2, 4, 1000]})
+    figures.bars(table, "", tmp_path / "bars.png")
+    with Image.open(tmp_path / "bars.png") as figure:
+        lengths = (np.asarray(figure.convert("RGB")) == (31, 119, 180)).all(-1).sum(1)  # Matplotlib's first colour
+    longest_first = [length for length, above in zip(lengths[1:], lengths, strict=False) if length > above + 20]
+    assert longest_first == pytest.approx([longest_first[0] * share for share in (1, 0.5, 0.25)], abs=3)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +87,7 @@ def test_the_title_of_a_picture_is_above_it_and_all_else_of_a_grid_is_white(tmp_
     ],
 )
 def test_a_confusion_matrix_shows_shares_of_each_truth_by_row(tmp_path, counts, dark) -> None:
-    figures.confusion_matrix(np.array(counts), ("cat", "dog"), tmp_path / "confusion.png")
+    figures.confusion_matrix(np.array(counts), ("cat", "dog"), "pictures", tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as figure:
         pixels = np.asarray(figure.convert("RGB"), int)
     blue = (pixels[..., 2] > pixels[..., 0] + 40) & (pixels[..., 0] < 60)

@@ -11,6 +11,7 @@ from mlflow.entities import Run
 
 from pipeline.evaluate import evaluate
 from pipeline.inputs import content_md5
+from pipeline.outputs import read_metrics
 from pipeline.params import load_params
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
@@ -36,10 +37,6 @@ CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 MINE = "mlflow.note.content"
 
 
-def table(path: str) -> dict[str, float]:
-    return json.loads(Path(path).read_text())
-
-
 @pytest.mark.parametrize("task", ["classifier", pytest.param("segmenter", marks=pytest.mark.slow)])
 def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(store: Path, task: str) -> None:
     train(task)
@@ -61,7 +58,7 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
     assert run.data.tags.items() > expected.items()
     assert LIVE not in run.data.tags
 
-    metrics = table(f"data/metrics/{task}.json")
+    metrics = read_metrics(Path(f"data/metrics/{task}.json").read_text())
     assert {name: run.data.metrics[f"test_{name}"] for name in metrics} == metrics, "to the last digit"
     headline = TASKS[task].metrics[0].name
     low, high = metrics[f"{headline}_low"], metrics[f"{headline}_high"]
