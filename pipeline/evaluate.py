@@ -44,9 +44,8 @@ def evaluate(task: str) -> None:
             folder.mkdir()
             measure = import_module(f"pipeline.evaluation.{task}").evaluate
             scores = measure(model, data, getattr(params, f"evaluate_{task}"), folder)
-        details = {name: value for name, value in scores.items() if np.isfinite(value)}  # a class may lack
-        names = [metric.name for metric in TASKS[task].metrics if metric.name in details]
-        write_metrics(task, {name: details.pop(name) for name in names}, details)
+        finite = {name: value for name, value in scores.items() if np.isfinite(value)}  # a class may lack
+        write_metrics(task, finite, [metric.name for metric in TASKS[task].metrics])
     history = HISTORY / f"{task}.csv"
     if history.exists():  # `dvc repro --pull --allow-missing` fetches dependencies alone
         forget_finished(task, history.read_text())  # DVC has stored what the training made

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_metrics(name: str, values: dict[str, Any], details: dict[str, float] | None = None) -> None:
-    """Write data/metrics/NAME.json, numbers with all their digits. details: what `dvc metrics show` leaves out."""
-    listed = {"details": [details]} if details else {}  # DVC shows a column for each number that is in no list
+def write_metrics(name: str, values: dict[str, Any], columns: Collection[str] = ()) -> None:
+    """Write data/metrics/NAME.json, numbers with all their digits. columns: what `dvc metrics show` shows of them."""
+    shown = {key: value for key, value in values.items() if key in columns}
+    details = {key: value for key, value in values.items() if key not in columns}  # in a list, where DVC does not look
     with replacing(METRICS / f"{name}.json") as draft:
-        draft.write_text(json.dumps(values | listed, indent=2) + "\n")
+        draft.write_text(json.dumps(shown | {"details": [details]}, indent=2) + "\n")
 
 
 def read_metrics(text: str) -> dict[str, Any]:
-    """Return what write_metrics wrote, the details among the other numbers."""
+    """Return the values that write_metrics wrote."""
     values = json.loads(text)
-    details = values.pop("details", [{}])
-    return values | details[0]
+    (details,) = values.pop("details", [{}])  # none in a file of an earlier commit
+    return values | details
