@@ -46,7 +46,7 @@ TRAINING = {
     "MLflow gets the checkpoint": "mlartifacts/**/*.keras",
 }
 PREPARING = {
-    task: {"arrays are written": f"data/prepared/draft-{task}/*.npy", STORING: f"data/metrics/preprocess_{task}.json"}
+    task: {"arrays are written": f"data/prepared/draft-{task}/*.npy", STORING: f"data/metrics/counts_{task}.json"}
     for task in TASKS
 }
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores

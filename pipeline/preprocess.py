@@ -6,7 +6,7 @@
 Reads   data/raw/images.tar.gz, data/raw/annotations.tar.gz (streamed: nothing is unpacked)
 Writes  data/prepared/TASK/              samples.csv, images.npy, targets.npy
         data/prepared/rejects_TASK.csv   pictures left out, and why
-        data/metrics/preprocess_TASK.json
+        data/metrics/counts_TASK.json
 
 Row k of samples.csv (stem, species, breed, split) describes row k of the arrays, in the order of the archive:
 images.npy, uint8 (pictures, size, size, 3), and targets.npy, uint8 masks (pictures, size, size) of classes or labels
@@ -154,7 +154,7 @@ def preprocess(task: str) -> None:
             samples = mark_duplicates(listed.set_index("stem").loc[list(digests)].reset_index(), digests.values())
             check_splits(task, samples)
             samples.to_csv(folder / "samples.csv", index=False)
-        write_metrics(f"preprocess_{task}", summarize(samples, len(rejects)))
+        write_metrics(f"counts_{task}", summarize(samples, len(rejects)))
 
 
 def _pack_listed(

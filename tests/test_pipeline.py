@@ -38,7 +38,7 @@ def status(folder: Path) -> str:
 
 def test_every_stage_leaves_its_outputs_and_git_sees_only_what_belongs_to_it(repository: Path) -> None:
     tracked = run_in(repository, "git", "ls-files", "data", "dvc.lock").stdout.split()
-    names = ("classifier", "preprocess_classifier", "preprocess_segmenter", "segmenter", "training")
+    names = ("classifier", "counts_classifier", "counts_segmenter", "segmenter", "training")
     assert set(tracked) == {*(f"data/metrics/{name}.json" for name in names), "data/README.md", "dvc.lock"}
     for stage in yaml.safe_load((repository / "dvc.lock").read_text())["stages"].values():
         for out in stage["outs"]:

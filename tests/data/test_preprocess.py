@@ -1,6 +1,5 @@
 """The stages preprocess_TASK, end to end on the hand-built dataset."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import InputError
+from pipeline.outputs import read_metrics
 from pipeline.preprocess import preprocess
 from pipeline.tasks import TASKS
 from tests.helpers.disks import small_disk
@@ -118,7 +118,7 @@ def test_a_copy_of_a_later_splits_picture_is_kept_out_of_training_and_the_metric
     assert stems_of("test") == set(TEST), "copies within one split both stay"
     assert validation in stems_of("validation")
     assert len(samples()) == len(np.load("data/prepared/classifier/images.npy")) == 22  # the rows still match
-    assert json.loads(Path("data/metrics/preprocess_classifier.json").read_text()) == {
+    assert read_metrics(Path("data/metrics/counts_classifier.json").read_text()) == {
         "pictures": {"test": 3, "train": 13, "validation": 4},  # of 3, 16 and 4: two duplicates, a reject
         "species": {"cat": 9, "dog": 11},  # of 11 and 12
         "duplicates": 2,

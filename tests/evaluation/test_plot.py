@@ -1,6 +1,5 @@
 """The best epoch, the onset of overfitting, and the curves, from hand-made histories."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.outputs import read_metrics
 from pipeline.plot import plot, summarize
 from tests.helpers.project import write_params
 
@@ -52,7 +52,7 @@ def test_plot_draws_curves_shades_the_overfitted_epochs_only_and_writes_the_same
     history([0.9, 0.5, *np.linspace(0.6, 0.9, 8)]).to_csv("data/history/segmenter.csv", index=False)
     history([0.7]).to_csv("data/history/classifier.csv", index=False)
     plot()
-    written = json.loads(Path("data/metrics/training.json").read_text())
+    written = read_metrics(Path("data/metrics/training.json").read_text())
     best = {"best_epoch": 2, "best_val_loss": 0.5, "best_val_accuracy": pytest.approx(0.42)}
     assert written["segmenter"] == {"epochs": 10} | best | {"overfits_from_epoch": 3}
     assert written["classifier"]["overfits_from_epoch"] is None

@@ -37,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Git repository, the working directory, in which preprocess had 238 test pictures for the classifier."""
     monkeypatch.chdir(tmp_path)
     init_git(tmp_path)
-    write_metrics("preprocess_classifier", pictures={"test": 238})
+    write_metrics("counts_classifier", pictures={"test": 238})
 
 
 def write_metrics(name: str, **values: object) -> None:
@@ -89,7 +89,7 @@ def test_metrics_of_other_test_data_are_not_judged_and_those_of_another_run_than
     assert said(Revision("HEAD", base.commit, locked())) == ["new"]
     assert said(base) == ["worse"]
     assert said(base, archive="b") == ["other data"]
-    write_metrics("preprocess_classifier", pictures={"test": 159})
+    write_metrics("counts_classifier", pictures={"test": 159})
     assert said(base) == ["other data"]
 
 

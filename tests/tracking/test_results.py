@@ -14,7 +14,7 @@ STAGES = {
     "preprocess_classifier": {
         "params": {"params.yaml": {"preprocess.classifier_size": 180}},
         "deps": [{"path": "data/raw/images.tar.gz", "md5": "i"}],
-        "outs": [{"path": "data/metrics/preprocess_classifier.json", "md5": "p"}, DATA],
+        "outs": [{"path": "data/metrics/counts_classifier.json", "md5": "p"}, DATA],
     },
     "train_classifier": {
         "params": {"params.yaml": {"train_classifier": PARAMS}},
