@@ -2,9 +2,15 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
+from functools import wraps
 from pathlib import Path
+from random import random
+from textwrap import shorten
+from time import sleep
+from typing import Any
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -29,9 +35,11 @@ class StoreError(InputError):
 def store_uri() -> str:
     """Return MLFLOW_TRACKING_URI if set, else mlflow.db in the root, where a relative path starts, too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
+    relative = re.fullmatch(r"(sqlite:///|file:|(?![\w+.-]+:))([^/].*)", given)
+    if relative is None:
         return given
-    return f"sqlite:///{root() / given.removeprefix('sqlite:///')}"
+    path = root() / relative[2]
+    return f"sqlite:///{path}" if relative[1] == "sqlite:///" else path.as_uri()
 
 
 def _database() -> Path:
@@ -55,12 +63,42 @@ def store_faults() -> Iterator[None]:
     """Turn what MLflow, its database or the network raise into a StoreError."""
     try:
         yield
-    except (Timeout, FileNotFoundError):
-        raise  # a lock that another process holds; a file of ours
-    except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
-        reason = (lines or [type(error).__name__])[0]
-        raise StoreError(f"the MLflow store {store_uri()} cannot be used: {reason}") from None
+    except Timeout:
+        raise  # another process holds a lock
+    except Exception as error:
+        known = (MlflowException, SQLAlchemyError, RequestException, OSError)
+        if not isinstance(error, known) and type(error) is not Exception:  # which MLflow's store of files raises
+            raise
+        raise _store_error(error) from None
+
+
+def _store_error(error: Exception) -> StoreError:
+    """Return one short line: what the system said, where MLflow wrapped it in the names of classes and addresses."""
+    reason, cause = error, error.__context__
+    while cause is not None:
+        reason, cause = cause if isinstance(cause, OSError) else reason, cause.__context__
+    line = next(iter(str(reason).strip().splitlines()), type(reason).__name__)
+    return StoreError(f"the MLflow store {store_uri()} cannot be used: {shorten(line, 200)}")
+
+
+def idempotent(write: Callable) -> Callable:
+    """Have a function called again where another machine wrote the same in that moment.
+
+    MLflow looks whether a tag or a version is there, then writes it: of two machines at once, one gets an error.
+    """
+
+    @wraps(write)
+    def patient(*arguments: Any) -> Any:
+        for seconds in (0.5, 2, 8):
+            try:
+                return write(*arguments)
+            except MlflowException as error:
+                if error.get_http_status_code() >= 500:  # the store is away
+                    raise
+            sleep(seconds * random())
+        return write(*arguments)
+
+    return patient
 
 
 def connect(task: str) -> str:
@@ -75,9 +113,9 @@ def connect(task: str) -> str:
     with store_faults(), store_lock(), chdir(root()):
         try:
             _make_tables()
-            experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
-        except ImportError as error:  # the database's driver
-            raise StoreError(f"the MLflow store {store_uri()} cannot be used: {error}") from None
+            experiment = _experiment(name)
+        except (ImportError, ValueError) as error:  # the database's driver; an address that is none
+            raise _store_error(error) from None
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")
@@ -129,10 +167,8 @@ def _artifacts() -> str:
     return (_database().parent / "mlartifacts").as_uri()
 
 
-def _make_experiment(name: str) -> mlflow.entities.Experiment:
-    try:
+@idempotent
+def _experiment(name: str) -> mlflow.entities.Experiment:
+    if mlflow.get_experiment_by_name(name) is None:
         mlflow.create_experiment(name, None if store_uri().startswith("http") else _artifacts())
-    except MlflowException:
-        if mlflow.get_experiment_by_name(name) is None:  # else another machine made it in this moment
-            raise
     return mlflow.get_experiment_by_name(name)
