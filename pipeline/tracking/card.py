@@ -16,7 +16,7 @@ SOURCES = {
 }
 
 
-def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
+def model_card(task: str, run: Run) -> str:
     """Return the model card of an evaluated run's checkpoint: use, data, metrics, limits."""
     params, tags, best = run.data.params, run.data.tags, run.data.metrics
     data = SOURCES[params.get("dataset", "official")]
@@ -29,17 +29,19 @@ def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
             f"**Training**: {epoch} ({best['best_val_loss']:.4f}). The run `{run.info.run_id}` has every parameter.",
             f"**In DVC**: the checkpoint has the md5 `{tags['model_md5']}`, the prepared data `{tags['data_md5']}`.",
             "**Test split**:",
-            _table(scores),
+            _table(task, best),
             f"**Limits**: {LIMITS}",
         ]
     )
 
 
-def _table(scores: dict[str, float]) -> str:
-    """Return a row for each metric that has an interval."""
+def _table(task: str, metrics: dict[str, float]) -> str:
+    """Return a row for each test metric that has an interval, those of the task first."""
+    names = [f"test_{metric.name}" for metric in TASKS[task].metrics]
+    shown = [name for name in dict.fromkeys([*names, *sorted(metrics)]) if f"{name}_low" in metrics]
     rows = [
-        f"| {name} | {value:.4f} | {scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f} |"
-        for name, value in scores.items()
-        if f"{name}_low" in scores
+        f"| {name.removeprefix('test_')} | {metrics[name]:.4f} | {low:.4f} to {high:.4f} |"
+        for name in shown
+        for low, high in [(metrics[f"{name}_low"], metrics[f"{name}_high"])]
     ]
     return "\n".join(["| test metric | value | 95 % interval |", "| --- | --- | --- |", *rows])

@@ -16,7 +16,7 @@ from mlflow.entities import Metric, Param
 from pipeline.paths import root
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.store import StoreError, connect, delete_run, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, idempotent, search, store_faults, store_lock
 
 LIVE = "live"  # the tag of such a run: machine and lock of its training
 
@@ -87,6 +87,7 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
     return [Metric(name, float(row[name]), int(time() * 1000), int(row["epoch"])) for name in names]
 
 
+@idempotent
 def clear_live_runs(replaced: str = "") -> None:
     """End the live runs of this repository that no process works at. Delete those whose training left no state.
 
@@ -107,7 +108,7 @@ def clear_live_runs(replaced: str = "") -> None:
 
 
 def _is_held(lock: Path) -> bool:
-    with suppress(Timeout):
+    with suppress(Timeout, PermissionError):  # of another user
         if lock.exists():
             FileLock(lock, blocking=False).acquire().lock.release()
         return False
