@@ -36,12 +36,9 @@ def model_card(task: str, run: Run) -> str:
 
 
 def _table(task: str, metrics: dict[str, float]) -> str:
-    """Return a row for each test metric that has an interval, those of the task first."""
-    names = [f"test_{metric.name}" for metric in TASKS[task].metrics]
-    shown = [name for name in dict.fromkeys([*names, *sorted(metrics)]) if f"{name}_low" in metrics]
     rows = [
-        f"| {name.removeprefix('test_')} | {metrics[name]:.4f} | {low:.4f} to {high:.4f} |"
-        for name in shown
-        for low, high in [(metrics[f"{name}_low"], metrics[f"{name}_high"])]
+        f"| {name} | {metrics[test]:.4f} | {metrics[f'{test}_low']:.4f} to {metrics[f'{test}_high']:.4f} |"
+        for name, test in [(metric.name, f"test_{metric.name}") for metric in TASKS[task].metrics]
+        if f"{test}_low" in metrics  # a class may lack
     ]
     return "\n".join(["| test metric | value | 95 % interval |", "| --- | --- | --- |", *rows])

@@ -2,8 +2,9 @@
 
 import socket
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 from types import TracebackType
@@ -50,11 +51,8 @@ class LiveRun:
         self.worker.shutdown()
         if kind is not None:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-            try:
-                with store_faults():
-                    mlflow.MlflowClient().set_terminated(self.run_id, status)
-            except StoreError as fault:
-                warn(fault)
+            with without_store(), store_faults():
+                mlflow.MlflowClient().set_terminated(self.run_id, status)
 
     def log_later(self, history: list[dict[str, float]]) -> None:
         """Log the epochs that the store lacks, beside the training: a slow or absent store does not hold it up."""
@@ -115,6 +113,10 @@ def _is_held(lock: Path) -> bool:
     return True
 
 
-def warn(error: StoreError) -> None:
-    """Print that the store lacks something. It does not decide over a stage."""
-    print(f"warning: {error}; `python -m pipeline.tracking sync` writes what is missing, later", file=sys.stderr)
+@contextmanager
+def without_store() -> Iterator[None]:
+    """Go on with a warning if the store cannot be used: it does not decide over a stage."""
+    try:
+        yield
+    except StoreError as error:
+        print(f"warning: {error}; `python -m pipeline.tracking sync` writes what is missing, later", file=sys.stderr)

@@ -20,37 +20,37 @@ EVALUATED = "attributes.status = 'FINISHED' and tags.plots_md5 != ''"
 
 
 @idempotent
-def register(task: str) -> None:
+def register(task: str, only: str = "") -> None:
     """Make each checkpoint of an evaluated run one version with a model card, then choose the champion. Idempotent.
 
     Versions of deleted runs go. A run whose model a person deleted is a line on standard error.
+    only: the md5 of the checkpoint of which a version is made; "" for all.
     """
-    known = _versions_by_md5(task)
-    for run in search(task, EVALUATED):
+    known, runs = _versions_and_runs(task)
+    for run in runs:
         try:
-            known.get(run.data.tags["model_md5"]) or _make_version(task, run)
+            if run.data.tags["model_md5"] not in known and run.data.tags["model_md5"].startswith(only):
+                _make_version(task, run)
         except StoreError as error:
             print(error, file=sys.stderr)
-    known = _versions_by_md5(task)  # again: another machine may have made the same in this moment
-    for run in search(task, EVALUATED):
+    known, runs = _versions_and_runs(task)  # another machine may have made the same in this moment
+    for run in runs:
         version = known.get(run.data.tags["model_md5"])
         if version and version.run_id == run.info.run_id:
             _describe(task, version, run)
-        elif version:
-            _say(run, f"no: the checkpoint is version {version.version} already")
     choose_champion(task)
 
 
-def _versions_by_md5(task: str) -> dict[str, ModelVersion]:
-    """Return the first version of each checkpoint. Delete its other ones, and versions without an evaluated run."""
+def _versions_and_runs(task: str) -> tuple[dict[str, ModelVersion], list[Run]]:
+    """Return the first version of each checkpoint, by md5, and the evaluated runs. Other versions are deleted."""
     versions, known = versions_of(task), {}  # asked for before the runs: a version is younger than its run
-    runs = {run.info.run_id for run in search(task, EVALUATED)}
+    runs = search(task, EVALUATED)
     for version in versions:
-        if version.run_id not in runs or version.tags["model_md5"] in known:
+        if version.run_id not in {run.info.run_id for run in runs} or version.tags["model_md5"] in known:
             mlflow.MlflowClient().delete_model_version(version.name, version.version)
         else:
             known[version.tags["model_md5"]] = version
-    return known
+    return known, runs
 
 
 def _make_version(task: str, run: Run) -> None:
@@ -87,44 +87,42 @@ def champion_of(task: str) -> ModelVersion | None:
 
 
 def decide(
-    versions: list[ModelVersion], runs: dict[str, Run], chosen: ModelVersion | None
+    versions: list[ModelVersion], found: list[Run], chosen: ModelVersion | None
 ) -> tuple[ModelVersion | None, dict[str, str]]:
-    """Return the version that should be champion, and "yes: ..." or "no: ..." with the reason for each version's run.
+    """Return the version that should be champion, and "yes: ..." or "no: ..." with the reason for each checkpoint.
 
     The lowest validation loss decides, of a tie the older version. Test metrics never influence it. Losses compare on
     the same prepared data alone. What CI has trained of a change that nobody has accepted yet is not eligible.
-    versions: the oldest first. runs: by id. chosen: the champion, or what a person makes a candidate: its data counts;
-    without one, that of the first eligible version.
+    versions: the oldest first; those of deleted runs have no part. chosen: the champion, or what a person makes a
+    candidate: its data counts; without one, that of the first eligible version.
     """
-
-    def loss(version: ModelVersion) -> float:
-        return float(version.tags["best_val_loss"])
-
-    def verdict(version: ModelVersion) -> str:
-        if version not in eligible:
-            return WAITS
-        if version not in rivals:
-            return f"no: other prepared data than version {best.version}, the champion"
-        if version is best:
-            return f"yes: best_val_loss {loss(best):.6g} is the lowest on its data"
-        tie = "a tie, " if loss(version) == loss(best) else ""
-        compared = f"best_val_loss {loss(version):.6g} against {loss(best):.6g}"
-        return f"no: {tie}{compared} of version {best.version}, the champion"
-
+    runs = {run.info.run_id: run for run in found}
+    versions = [version for version in versions if version.run_id in runs]
     eligible = [one for one in versions if not _waits(runs[one.run_id]) or (chosen and one.version == chosen.version)]
     data = [one.tags.get("data_md5") for one in (chosen, *eligible) if one]
     rivals = [one for one in eligible if one.tags["data_md5"] == data[0]]
-    best = min(rivals, key=loss, default=chosen)
-    return best, {version.run_id: verdict(version) for version in versions}
+    best = min(rivals, key=_loss, default=chosen)
+    verdicts = {version.tags["model_md5"]: WAITS for version in versions}
+    return best, verdicts | {version.tags["model_md5"]: _verdict(version, best) for version in eligible}
 
 
 def _waits(run: Run) -> bool:
     return "ci_run" in run.data.tags and PROMOTED not in run.data.tags
 
 
-def _candidates(task: str) -> tuple[list[ModelVersion], dict[str, Run]]:
-    versions, runs = versions_of(task), {run.info.run_id: run for run in search(task)}
-    return [version for version in versions if version.run_id in runs], runs
+def _loss(version: ModelVersion) -> float:
+    return float(version.tags["best_val_loss"])
+
+
+def _verdict(version: ModelVersion, best: ModelVersion) -> str:
+    if version.tags["data_md5"] != best.tags.get("data_md5"):
+        return f"no: other prepared data than version {best.version}, the champion"
+    if version is best:
+        return f"yes: best_val_loss {_loss(best):.6g} is the lowest on its data"
+    tie = "a tie, " if _loss(version) == _loss(best) else ""
+    return (
+        f"no: {tie}best_val_loss {_loss(version):.6g} against {_loss(best):.6g} of version {best.version}, the champion"
+    )
 
 
 def choose_champion(task: str, promoted: ModelVersion | None = None) -> None:
@@ -133,18 +131,15 @@ def choose_champion(task: str, promoted: ModelVersion | None = None) -> None:
     promoted: what a person makes a candidate. On other data than the champion's that is a choice.
     """
     while True:  # another machine may set the alias in this moment
-        (versions, runs), champion = _candidates(task), champion_of(task)
-        best, verdicts = decide(versions, runs, promoted or champion)
+        champion, runs = champion_of(task), search(task)
+        best, verdicts = decide(versions_of(task), runs, promoted or champion)
         if best is None or (champion and champion.version == best.version):
             break
         mlflow.MlflowClient().set_registered_model_alias(best.name, CHAMPION, best.version)
-    for run_id, verdict in verdicts.items():
-        _say(runs[run_id], verdict)
-
-
-def _say(run: Run, verdict: str) -> None:
-    if run.data.tags.get(CHAMPION) != verdict:
-        mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
+    for run in runs:
+        verdict = verdicts.get(run.data.tags.get("model_md5"))
+        if verdict and run.data.tags.get(CHAMPION) != verdict:
+            mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
 
 
 def standing(task: str, model_md5: str) -> tuple[str, str, str]:
@@ -157,7 +152,7 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
         version = _version_with(task, model_md5)
         verdict = mlflow.get_run(version.run_id).data.tags.get(CHAMPION, "")
         if verdict == WAITS:
-            verdict = f"if promoted: {decide(*_candidates(task), version)[1][version.run_id]}"
+            verdict = f"if promoted: {decide(versions_of(task), search(task), version)[1][model_md5]}"
     return str(version.version), version.run_id, verdict  # version: a number in a store without a server
 
 

@@ -89,14 +89,13 @@ def idempotent(write: Callable) -> Callable:
 
     @wraps(write)
     def patient(*arguments: Any) -> Any:
-        for seconds in (0.5, 2, 8):
+        for attempt in range(4):
             try:
                 return write(*arguments)
             except MlflowException as error:
-                if error.get_http_status_code() >= 500:  # the store is away
+                if attempt == 3 or error.get_http_status_code() >= 500:  # the store is away
                     raise
-            sleep(seconds * random())
-        return write(*arguments)
+                sleep(2**attempt * random())
 
     return patient
 
@@ -113,7 +112,7 @@ def connect(task: str) -> str:
     with store_faults(), store_lock(), chdir(root()):
         try:
             _make_tables()
-            experiment = _experiment(name)
+            experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
         except (ImportError, ValueError) as error:  # the database's driver; an address that is none
             raise _store_error(error) from None
     if experiment.lifecycle_stage == "deleted":
@@ -168,7 +167,7 @@ def _artifacts() -> str:
 
 
 @idempotent
-def _experiment(name: str) -> mlflow.entities.Experiment:
+def _make_experiment(name: str) -> mlflow.entities.Experiment:
     if mlflow.get_experiment_by_name(name) is None:
         mlflow.create_experiment(name, None if store_uri().startswith("http") else _artifacts())
     return mlflow.get_experiment_by_name(name)

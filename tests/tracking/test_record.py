@@ -79,7 +79,7 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
     of_model = {metric.key: metric for metric in mlflow.get_logged_model(output.model_id).metrics}
     tested = of_model[f"test_{headline}"]
     assert tested.value == run.data.metrics[f"test_{headline}"]
-    assert (tested.dataset_name, tested.dataset_digest) == (f"pets-{task} test", run.data.tags["data_md5"])
+    assert (tested.dataset_name, tested.dataset_digest) == (f"pets-{task}-test", run.data.tags["data_md5"])
 
 
 def test_the_same_results_again_leave_the_one_run_and_a_changed_evaluation_replaces_its_metrics_alone(
@@ -113,7 +113,7 @@ def test_a_run_has_what_it_came_from_the_patch_of_its_code_its_duration_and_its_
     assert abs(time.time() * 1000 - run.info.end_time) < 60_000
     found = {(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in run.inputs.dataset_inputs}
     names = {"train": "training", "validation": "validation", "test": "testing"}
-    assert found == {(f"pets-classifier {split}", "md5.dir", context) for split, context in names.items()}
+    assert found == {(f"pets-classifier-{split}", "md5.dir", context) for split, context in names.items()}
     (place,) = {json.loads(one.dataset.source)["uri"] for one in run.inputs.dataset_inputs}
     assert place == (store / "data/prepared/classifier").as_uri()
 
