@@ -116,20 +116,14 @@ def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folde
         draw_curves(history, summary, task, Path(drawn) / "curves.png")
         client.log_artifacts(run_id, drawn)
     points = [point for row in history.to_dict("records") for point in epoch_metrics(row)]
-    points += _best(history)
+    best = ("best_epoch", "best_val_loss", "best_val_accuracy")  # the model's: of val_loss, the UI shows the last one
+    points += [Metric(key, float(summary[key]), ended, 0) for key in best]
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH])
     with mlflow.start_run(run_id=run_id):  # ends FINISHED
         log_model(task, folder / MODELS / f"{task}.keras")
     client.set_terminated(run_id, end_time=ended)  # its duration is the training's
     client.delete_tag(run_id, LIVE)
-
-
-def _best(history: pd.DataFrame) -> list[Metric]:
-    """Return the best epoch's metrics, as the model is that epoch's: of val_loss, the UI shows the last one."""
-    best = history.loc[history["val_loss"].idxmin()]
-    names = {"best_epoch": "epoch", "best_val_loss": "val_loss", "best_val_accuracy": "val_accuracy"}
-    return [Metric(name, float(best[column]), int(time() * 1000), 0) for name, column in names.items()]
 
 
 def _dataset(result: Result, split: str, context: str) -> DatasetInput:

@@ -16,7 +16,6 @@ import mlflow
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from requests import RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -65,11 +64,10 @@ def store_faults() -> Iterator[None]:
         yield
     except Timeout:
         raise  # another process holds a lock
-    except Exception as error:
-        known = (MlflowException, SQLAlchemyError, RequestException, OSError)
-        if not isinstance(error, known) and type(error) is not Exception:  # which MLflow's store of files raises
-            raise
-        raise _store_error(error) from None
+    except Exception as error:  # itself is what MLflow's store of files raises
+        if isinstance(error, (MlflowException, SQLAlchemyError, OSError)) or type(error) is Exception:
+            raise _store_error(error) from None
+        raise
 
 
 def _store_error(error: Exception) -> StoreError:
@@ -77,8 +75,9 @@ def _store_error(error: Exception) -> StoreError:
     reason, cause = error, error.__context__
     while cause is not None:
         reason, cause = cause if isinstance(cause, OSError) else reason, cause.__context__
-    line = next(iter(str(reason).strip().splitlines()), type(reason).__name__)
-    return StoreError(f"the MLflow store {store_uri()} cannot be used: {shorten(line, 200)}")
+    lines = [line for line in str(reason).strip().splitlines() if not line.startswith("(raised as a result of")]
+    said = shorten((lines or [type(reason).__name__])[0], 200)
+    return StoreError(f"the MLflow store {store_uri()} cannot be used: {said}")
 
 
 def idempotent(write: Callable) -> Callable:
