@@ -45,8 +45,9 @@ def _versions_and_runs(task: str) -> tuple[dict[str, ModelVersion], list[Run]]:
     """Return the first version of each checkpoint, by md5, and the evaluated runs. Other versions are deleted."""
     versions, known = versions_of(task), {}  # asked for before the runs: a version is younger than its run
     runs = search(task, EVALUATED)
+    ids = {run.info.run_id for run in runs}
     for version in versions:
-        if version.run_id not in {run.info.run_id for run in runs} or version.tags["model_md5"] in known:
+        if version.run_id not in ids or version.tags["model_md5"] in known:
             mlflow.MlflowClient().delete_model_version(version.name, version.version)
         else:
             known[version.tags["model_md5"]] = version
@@ -58,16 +59,19 @@ def _make_version(task: str, run: Run) -> None:
     tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
     with redirect_stderr(StringIO()):  # it prints two lines
         mlflow.register_model(f"models:/{model_of(run.info.run_id, task)}", f"pets-{task}", tags=tags)
-    mlflow.MlflowClient().update_registered_model(f"pets-{task}", TASKS[task].description)
+    client = mlflow.MlflowClient()
+    if not client.get_registered_model(f"pets-{task}").description:
+        client.update_registered_model(f"pets-{task}", TASKS[task].description)
 
 
 def _describe(task: str, version: ModelVersion, run: Run) -> None:
     """Give a version its model card, unless a person has written another, and its model a link to it."""
     client, card, before = mlflow.MlflowClient(), model_card(task, run), version.description or CARD
-    if before.startswith(CARD) and before != card:
+    if before == CARD:
         # By this tag the model's page names its version. A server and its client each add one, and keep deleted ones.
         named = [{"name": version.name, "version": str(version.version)}]
-        client.set_logged_model_tags(model_of(run.info.run_id, task), {"mlflow.modelVersions": json.dumps(named)})
+        client.set_logged_model_tags(version.model_id, {"mlflow.modelVersions": json.dumps(named)})
+    if before.startswith(CARD) and before != card:
         client.update_model_version(version.name, version.version, card)
 
 
@@ -80,10 +84,8 @@ def versions_of(task: str) -> list[ModelVersion]:
 def champion_of(task: str) -> ModelVersion | None:
     """Return the version that has the alias, None where none has it."""
     client, name = mlflow.MlflowClient(), f"pets-{task}"
-    for model in client.search_registered_models(f"name = '{name}'"):
-        if CHAMPION in model.aliases:
-            return client.get_model_version(name, model.aliases[CHAMPION])
-    return None
+    found = client.search_registered_models(f"name = '{name}'")
+    return client.get_model_version_by_alias(name, CHAMPION) if found and CHAMPION in found[0].aliases else None
 
 
 def decide(

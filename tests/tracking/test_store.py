@@ -52,8 +52,7 @@ def test_every_relative_store_of_files_begins_at_the_root_and_holds_a_whole_run(
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         connect("classifier")
         assert (prepared / folder).is_dir()
-    run = record_one("classifier")
-    assert (run.data.metrics["test_accuracy"], run.data.tags["champion"][:3]) == (0.5, "yes")
+    assert record_one("classifier").data.tags["champion"].startswith("yes")
     assert {path.name for path in Path().iterdir()} == {"data", "params.yaml"}
     shutil.rmtree(prepared / "d d")
     with pytest.raises(InputError, match=r"d%20d cannot be used: '.+/d d' does not exist\.$"):
