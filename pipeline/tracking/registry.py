@@ -70,7 +70,7 @@ def _describe(task: str, version: ModelVersion, run: Run) -> None:
     if before == CARD:
         # By this tag the model's page names its version. A server and its client each add one, and keep deleted ones.
         named = [{"name": version.name, "version": str(version.version)}]
-        client.set_logged_model_tags(version.model_id, {"mlflow.modelVersions": json.dumps(named)})
+        client.set_logged_model_tags(model_of(run.info.run_id, task), {"mlflow.modelVersions": json.dumps(named)})
     if before.startswith(CARD) and before != card:
         client.update_model_version(version.name, version.version, card)
 
