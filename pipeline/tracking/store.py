@@ -58,26 +58,21 @@ def store_lock() -> FileLock:
 
 
 @contextmanager
-def store_faults() -> Iterator[None]:
-    """Turn what MLflow, its database or the network raise into a StoreError."""
+def store_faults(*others: type[Exception]) -> Iterator[None]:
+    """Turn what MLflow, its database or the network raise into a StoreError of one short line. others: these, too."""
     try:
         yield
     except Timeout:
         raise  # another process holds a lock
     except Exception as error:  # itself is what MLflow's store of files raises
-        if isinstance(error, (MlflowException, SQLAlchemyError, OSError)) or type(error) is Exception:
-            raise _store_error(error) from None
-        raise
-
-
-def _store_error(error: Exception) -> StoreError:
-    """Return one short line: what the system said, where MLflow wrapped it in the names of classes and addresses."""
-    reason, cause = error, error.__context__
-    while cause is not None:
-        reason, cause = cause if isinstance(cause, OSError) else reason, cause.__context__
-    lines = [line for line in str(reason).strip().splitlines() if not line.startswith("(raised as a result of")]
-    said = shorten((lines or [type(reason).__name__])[0], 200)
-    return StoreError(f"the MLflow store {store_uri()} cannot be used: {said}")
+        if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, *others)) and type(error) is not Exception:
+            raise
+        reason, cause = error, error.__context__
+        while cause is not None:  # the system's own words, which MLflow wraps in names of classes and addresses
+            reason, cause = cause if isinstance(cause, OSError) else reason, cause.__context__
+        lines = [line for line in str(reason).strip().splitlines() if not line.startswith("(raised as a result of")]
+        said = shorten((lines or [type(reason).__name__])[0], 200)
+        raise StoreError(f"the MLflow store {store_uri()} cannot be used: {said}") from None
 
 
 def idempotent(write: Callable) -> Callable:
@@ -108,12 +103,10 @@ def connect(task: str) -> str:
     name = f"pets-{task}"
     mlflow.set_tracking_uri(store_uri())
     # The experiment Default gets its artifact place from the folder in which a new store is first used.
-    with store_faults(), store_lock(), chdir(root()):
-        try:
-            _make_tables()
-            experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
-        except (ImportError, ValueError) as error:  # the database's driver; an address that is none
-            raise _store_error(error) from None
+    # ImportError: the database's driver; ValueError: an address that is none.
+    with store_faults(ImportError, ValueError), store_lock(), chdir(root()):
+        _make_tables()
+        experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")
