@@ -44,7 +44,10 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
     def write() -> None:
         if find(result) is None:
             _write_training(result, origin, history, folder, seconds)
-        run = settle(result)
+        # Two machines may end the same training at once. The run that ended first may have a version by now: it stays.
+        run, *repeats = sorted(search(result.task, result.condition), key=lambda run: run.info.end_time)
+        for repeat in repeats:
+            delete_run(repeat)
         if result.evaluation.items() - run.data.tags.items():
             _write_evaluation(run, result, scores, folder)
         if result.evaluation:
@@ -85,17 +88,6 @@ def is_recorded(result: Result) -> bool:
     with store_faults():
         runs = search(result.task, result.condition)
     return len(runs) == 1 and not result.evaluation.items() - runs[0].data.tags.items()
-
-
-def settle(result: Result) -> Run:
-    """Return the finished run of a training, after seeing to it that there is only one.
-
-    Two machines may end the same training at once: the run that ended first stays, which may have a version by now.
-    """
-    kept, *repeats = sorted(search(result.task, result.condition), key=lambda run: run.info.end_time)
-    for repeat in repeats:
-        delete_run(repeat)
-    return kept
 
 
 def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folder: Path, seconds: float) -> None:
