@@ -26,8 +26,9 @@ class InputError(Exception):
 
 
 def without_secrets(line: str) -> str:
-    """Remove names and passwords from the addresses in a line."""
-    return re.sub(r"(?i)((?:password|passwd|token|secret|key)=)[^&\s]*", r"\1***", re.sub(r"://\S*@", "://", line))
+    """Remove names and passwords from the addresses in a line, such as http://me:secret@host and me:secret@host."""
+    line = re.sub(r"(\S*?://)\S*@|\S*:\S*@", r"\1", line)
+    return re.sub(r"(?i)((?:password|passwd|token|secret|api_?key|access_?key)=)[^&\s]*", r"\1***", line)
 
 
 def printable(text: str) -> str:

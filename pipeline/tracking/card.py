@@ -16,7 +16,7 @@ SOURCES = {
 }
 
 
-def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
+def model_card(task: str, run: Run) -> str:
     """Return the model card of an evaluated run's checkpoint: use, data, metrics, limits."""
     params, tags, best = run.data.params, run.data.tags, run.data.metrics
     data = SOURCES[params.get("dataset", "official")]
@@ -29,17 +29,16 @@ def model_card(task: str, run: Run, scores: dict[str, float]) -> str:
             f"**Training**: {epoch} ({best['best_val_loss']:.4f}). The run `{run.info.run_id}` has every parameter.",
             f"**In DVC**: the checkpoint has the md5 `{tags['model_md5']}`, the prepared data `{tags['data_md5']}`.",
             "**Test split**:",
-            _table(scores),
+            _table(task, best),
             f"**Limits**: {LIMITS}",
         ]
     )
 
 
-def _table(scores: dict[str, float]) -> str:
-    """Return a row for each metric that has an interval."""
+def _table(task: str, metrics: dict[str, float]) -> str:
     rows = [
-        f"| {name} | {value:.4f} | {scores[f'{name}_low']:.4f} to {scores[f'{name}_high']:.4f} |"
-        for name, value in scores.items()
-        if f"{name}_low" in scores
+        f"| {name} | {metrics[test]:.4f} | {metrics[f'{test}_low']:.4f} to {metrics[f'{test}_high']:.4f} |"
+        for name, test in [(metric.name, f"test_{metric.name}") for metric in TASKS[task].metrics]
+        if f"{test}_low" in metrics  # a class may lack
     ]
     return "\n".join(["| test metric | value | 95 % interval |", "| --- | --- | --- |", *rows])

@@ -2,8 +2,9 @@
 
 import socket
 import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import time
 from types import TracebackType
@@ -16,7 +17,7 @@ from mlflow.entities import Metric, Param
 from pipeline.paths import root
 from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.store import StoreError, connect, delete_run, search, store_faults, store_lock
+from pipeline.tracking.store import StoreError, connect, delete_run, idempotent, search, store_faults, store_lock
 
 LIVE = "live"  # the tag of such a run: machine and lock of its training
 
@@ -50,11 +51,8 @@ class LiveRun:
         self.worker.shutdown()
         if kind is not None:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-            try:
-                with store_faults():
-                    mlflow.MlflowClient().set_terminated(self.run_id, status)
-            except StoreError as fault:
-                warn(fault)
+            with without_store(), store_faults():
+                mlflow.MlflowClient().set_terminated(self.run_id, status)
 
     def log_later(self, history: list[dict[str, float]]) -> None:
         """Log the epochs that the store lacks, beside the training: a slow or absent store does not hold it up."""
@@ -87,6 +85,7 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
     return [Metric(name, float(row[name]), int(time() * 1000), int(row["epoch"])) for name in names]
 
 
+@idempotent
 def clear_live_runs(replaced: str = "") -> None:
     """End the live runs of this repository that no process works at. Delete those whose training left no state.
 
@@ -107,13 +106,17 @@ def clear_live_runs(replaced: str = "") -> None:
 
 
 def _is_held(lock: Path) -> bool:
-    with suppress(Timeout):
+    with suppress(Timeout, PermissionError):  # of another user
         if lock.exists():
             FileLock(lock, blocking=False).acquire().lock.release()
         return False
     return True
 
 
-def warn(error: StoreError) -> None:
-    """Print that the store lacks something. It does not decide over a stage."""
-    print(f"warning: {error}; `python -m pipeline.tracking sync` writes what is missing, later", file=sys.stderr)
+@contextmanager
+def without_store() -> Iterator[None]:
+    """Go on with a warning if the store cannot be used: it does not decide over a stage."""
+    try:
+        yield
+    except StoreError as error:
+        print(f"warning: {error}; `python -m pipeline.tracking sync` writes what is missing, later", file=sys.stderr)

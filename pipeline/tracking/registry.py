@@ -11,7 +11,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.tasks import TASKS
 from pipeline.tracking.card import CARD, model_card
-from pipeline.tracking.store import StoreError, connect, model_of, search, store_faults
+from pipeline.tracking.store import StoreError, connect, idempotent, model_of, search, store_faults
 
 CHAMPION = "champion"
 PROMOTED = "promoted"  # the tag of a run from CI that may become champion
@@ -19,37 +19,60 @@ WAITS = "no: trained in CI, not eligible until `python -m pipeline.tracking prom
 EVALUATED = "attributes.status = 'FINISHED' and tags.plots_md5 != ''"
 
 
-def register(task: str, run: Run, scores: dict[str, float]) -> None:
-    """Make an evaluated run's checkpoint a version, the same bytes once, and champion where it is better. Idempotent.
+@idempotent
+def register(task: str, only: str = "") -> None:
+    """Make each checkpoint of an evaluated run one version with a model card, then choose the champion. Idempotent.
 
-    scores: the test metrics for the model card. The run's tag `champion` says what was decided, and why.
+    Versions of deleted runs go. A run whose model a person deleted is a line on standard error.
+    only: the md5 of the checkpoint of which a version is made; "" for all.
     """
-    version = _version_with(task, run.data.tags["model_md5"]) or _make_version(task, run)
-    if version.run_id != run.info.run_id:
-        verdict = f"no: the checkpoint is version {version.version} already"
-        mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
-        return
-    client, name = mlflow.MlflowClient(), version.name
-    # By this tag the model's page names its version. A server and its client each add one, and both keep deleted ones.
-    named = [{"name": name, "version": str(version.version)}]
-    client.set_logged_model_tags(model_of(run.info.run_id, task), {"mlflow.modelVersions": json.dumps(named)})
-    if (version.description or CARD).startswith(CARD):  # else a person has written another
-        client.update_model_version(name, version.version, model_card(task, run, scores))
-    if not client.get_registered_model(name).description:
-        client.update_registered_model(name, TASKS[task].description)
+    known, runs = _versions_and_runs(task)
+    for run in runs:
+        try:
+            if run.data.tags["model_md5"] not in known and run.data.tags["model_md5"].startswith(only):
+                _make_version(task, run)
+        except StoreError as error:
+            print(error, file=sys.stderr)
+    known, runs = _versions_and_runs(task)  # another machine may have made the same in this moment
+    for run in runs:
+        version = known.get(run.data.tags["model_md5"])
+        if version and version.run_id == run.info.run_id:
+            _describe(task, version, run)
     choose_champion(task)
 
 
-def _make_version(task: str, run: Run) -> ModelVersion:
-    """Return the version of a checkpoint that had none; another machine's, if that registered it in this moment."""
+def _versions_and_runs(task: str) -> tuple[dict[str, ModelVersion], list[Run]]:
+    """Return the first version of each checkpoint, by md5, and the evaluated runs. Other versions are deleted."""
+    versions, known = versions_of(task), {}  # asked for before the runs: a version is younger than its run
+    runs = search(task, EVALUATED)
+    ids = {run.info.run_id for run in runs}
+    for version in versions:
+        if version.run_id not in ids or version.tags["model_md5"] in known:
+            mlflow.MlflowClient().delete_model_version(version.name, version.version)
+        else:
+            known[version.tags["model_md5"]] = version
+    return known, runs
+
+
+def _make_version(task: str, run: Run) -> None:
     tags = {name: run.data.tags[name] for name in ("model_md5", "data_md5")}
     tags["best_val_loss"] = repr(run.data.metrics["best_val_loss"])
     with redirect_stderr(StringIO()):  # it prints two lines
-        made = mlflow.register_model(f"models:/{model_of(run.info.run_id, task)}", f"pets-{task}", tags=tags)
-    first = _version_with(task, tags["model_md5"])
-    if first.version != made.version:
-        mlflow.MlflowClient().delete_model_version(made.name, made.version)
-    return first
+        mlflow.register_model(f"models:/{model_of(run.info.run_id, task)}", f"pets-{task}", tags=tags)
+    client = mlflow.MlflowClient()
+    if not client.get_registered_model(f"pets-{task}").description:
+        client.update_registered_model(f"pets-{task}", TASKS[task].description)
+
+
+def _describe(task: str, version: ModelVersion, run: Run) -> None:
+    """Give a version its model card, unless a person has written another, and its model a link to it."""
+    client, card, before = mlflow.MlflowClient(), model_card(task, run), version.description or CARD
+    if before == CARD:
+        # By this tag the model's page names its version. A server and its client each add one, and keep deleted ones.
+        named = [{"name": version.name, "version": str(version.version)}]
+        client.set_logged_model_tags(model_of(run.info.run_id, task), {"mlflow.modelVersions": json.dumps(named)})
+    if before.startswith(CARD) and before != card:
+        client.update_model_version(version.name, version.version, card)
 
 
 def versions_of(task: str) -> list[ModelVersion]:
@@ -61,28 +84,64 @@ def versions_of(task: str) -> list[ModelVersion]:
 def champion_of(task: str) -> ModelVersion | None:
     """Return the version that has the alias, None where none has it."""
     client, name = mlflow.MlflowClient(), f"pets-{task}"
-    for model in client.search_registered_models(f"name = '{name}'"):
-        if CHAMPION in model.aliases:
-            return client.get_model_version(name, model.aliases[CHAMPION])
-    return None
+    found = client.search_registered_models(f"name = '{name}'")
+    return client.get_model_version_by_alias(name, CHAMPION) if found and CHAMPION in found[0].aliases else None
 
 
-def judge(version: ModelVersion, champion: ModelVersion | None) -> str:
-    """Say whether a version beats the champion on the same prepared data: "yes: ..." or "no: ...", with the reason.
+def decide(
+    versions: list[ModelVersion], found: list[Run], chosen: ModelVersion | None
+) -> tuple[ModelVersion | None, dict[str, str]]:
+    """Return the version that should be champion, and "yes: ..." or "no: ..." with the reason for each checkpoint.
 
-    The validation loss decides, by which its checkpoint was chosen, too. Test metrics never influence it.
+    The lowest validation loss decides, of a tie the older version. Test metrics never influence it. Losses compare on
+    the same prepared data alone. What CI has trained of a change that nobody has accepted yet is not eligible.
+    versions: the oldest first; those of deleted runs have no part. chosen: the champion, or what a person makes a
+    candidate: its data counts; without one, that of the first eligible version.
     """
-    if champion is None:
-        return "yes: the first"
-    if _is_of_other_data(version, champion):
-        return f"no: other prepared data than version {champion.version}, the champion"
-    found, best = (float(one.tags["best_val_loss"]) for one in (version, champion))
-    compared = f"best_val_loss {found:.6g} against {best:.6g} of version {champion.version}"
-    return f"yes: {compared}" if found < best else f"no: {'a tie, ' if found == best else ''}{compared}, the champion"
+    runs = {run.info.run_id: run for run in found}
+    versions = [version for version in versions if version.run_id in runs]
+    eligible = [one for one in versions if not _waits(runs[one.run_id]) or (chosen and one.version == chosen.version)]
+    data = [one.tags.get("data_md5") for one in (chosen, *eligible) if one]
+    rivals = [one for one in eligible if one.tags["data_md5"] == data[0]]
+    best = min(rivals, key=_loss, default=chosen)
+    verdicts = {version.tags["model_md5"]: WAITS for version in versions}
+    return best, verdicts | {version.tags["model_md5"]: _verdict(version, best) for version in eligible}
 
 
-def _is_of_other_data(version: ModelVersion, champion: ModelVersion | None) -> bool:
-    return champion is not None and champion.tags.get("data_md5") != version.tags["data_md5"]
+def _waits(run: Run) -> bool:
+    return "ci_run" in run.data.tags and PROMOTED not in run.data.tags
+
+
+def _loss(version: ModelVersion) -> float:
+    return float(version.tags["best_val_loss"])
+
+
+def _verdict(version: ModelVersion, best: ModelVersion) -> str:
+    if version.tags["data_md5"] != best.tags.get("data_md5"):
+        return f"no: other prepared data than version {best.version}, the champion"
+    if version is best:
+        return f"yes: best_val_loss {_loss(best):.6g} is the lowest on its data"
+    tie = "a tie, " if _loss(version) == _loss(best) else ""
+    return (
+        f"no: {tie}best_val_loss {_loss(version):.6g} against {_loss(best):.6g} of version {best.version}, the champion"
+    )
+
+
+def choose_champion(task: str, promoted: ModelVersion | None = None) -> None:
+    """Give the alias to the version that `decide` names, and the reasons to the runs. Idempotent.
+
+    promoted: what a person makes a candidate. On other data than the champion's that is a choice.
+    """
+    while True:  # another machine may set the alias in this moment
+        champion, runs = champion_of(task), search(task)
+        best, verdicts = decide(versions_of(task), runs, promoted or champion)
+        if best is None or (champion and champion.version == best.version):
+            break
+        mlflow.MlflowClient().set_registered_model_alias(best.name, CHAMPION, best.version)
+    for run in runs:
+        verdict = verdicts.get(run.data.tags.get("model_md5"))
+        if verdict and run.data.tags.get(CHAMPION) != verdict:
+            mlflow.MlflowClient().set_tag(run.info.run_id, CHAMPION, verdict)
 
 
 def standing(task: str, model_md5: str) -> tuple[str, str, str]:
@@ -92,83 +151,28 @@ def standing(task: str, model_md5: str) -> tuple[str, str, str]:
     """
     with store_faults():
         connect(task)
-        version = _known_version(task, model_md5)
-        run = mlflow.get_run(version.run_id)
-        waits = _waits(run)
-        verdict = f"if promoted: {judge(version, champion_of(task))}" if waits else run.data.tags.get(CHAMPION, "")
+        version = _version_with(task, model_md5)
+        verdict = mlflow.get_run(version.run_id).data.tags.get(CHAMPION, "")
+        if verdict == WAITS:
+            verdict = f"if promoted: {decide(versions_of(task), search(task), version)[1][model_md5]}"
     return str(version.version), version.run_id, verdict  # version: a number in a store without a server
 
 
-def _known_version(task: str, model_md5: str) -> ModelVersion:
-    if version := _version_with(task, model_md5):
-        return version
-    remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
-    raise StoreError(f"pets-{task}: no version has the checkpoint {model_md5}; {remedy}")
-
-
-def _version_with(task: str, model_md5: str) -> ModelVersion | None:
-    return next((one for one in versions_of(task) if one.tags["model_md5"] == model_md5), None)
-
-
-def choose_champion(task: str) -> None:
-    """Give the alias to the version that beats the others, and the reason to each version's run. Idempotent.
-
-    What CI has trained of a change that nobody has accepted yet is not eligible.
-    """
-    client, champion = mlflow.MlflowClient(), champion_of(task)
-    runs = {run.info.run_id: run for run in search(task)}
-    versions = [version for version in versions_of(task) if version.run_id in runs]  # of no deleted run
-    best, reason = champion, "yes: chosen by hand"
-    for version in versions:
-        if not _waits(runs[version.run_id]) and (verdict := judge(version, best)).startswith("yes"):
-            best, reason = version, verdict
-    for version in versions:
-        run = runs[version.run_id]
-        said = run.data.tags.get(CHAMPION, "")
-        if best and version.version == best.version:
-            verdict = said if best is champion and said.startswith("yes") else reason
-        else:
-            verdict = WAITS if _waits(run) else judge(version, best)
-        if verdict != said:
-            client.set_tag(version.run_id, CHAMPION, verdict)
-    if best is not champion:
-        client.set_registered_model_alias(best.name, CHAMPION, best.version)
-        choose_champion(task)  # another machine may have set it in this moment
-
-
-def _waits(run: Run) -> bool:
-    return "ci_run" in run.data.tags and PROMOTED not in run.data.tags
-
-
+@idempotent
 def promote(task: str, model_md5: str) -> str:
     """Make a checkpoint from CI a candidate for champion. Returns the verdict on it.
 
-    Validation losses on other data do not compare: there the one who promotes has chosen. Raises StoreError for a
-    checkpoint without a version.
+    Raises StoreError for a checkpoint without a version.
     """
-    client, version = mlflow.MlflowClient(), _known_version(task, model_md5)
+    client, version = mlflow.MlflowClient(), _version_with(task, model_md5)
     client.set_tag(version.run_id, PROMOTED, "yes")
-    if _is_of_other_data(version, champion_of(task)):
-        client.set_registered_model_alias(version.name, CHAMPION, version.version)
-    choose_champion(task)
+    choose_champion(task, version)
     return client.get_run(version.run_id).data.tags[CHAMPION]
 
 
-def mend(task: str) -> None:
-    """Delete versions whose run is gone and repeated ones, make those that are missing, see to a champion."""
-    evaluated = {run.info.run_id: run for run in search(task, EVALUATED)}
-    known: set[str] = set()
+def _version_with(task: str, model_md5: str) -> ModelVersion:
     for version in versions_of(task):
-        if version.run_id not in evaluated or version.tags["model_md5"] in known:
-            mlflow.MlflowClient().delete_model_version(version.name, version.version)
-        elif version.description:  # else a kill cut its registration off
-            known.add(version.tags["model_md5"])
-    for run in evaluated.values():
-        if run.data.tags["model_md5"] not in known:
-            try:
-                measured = {name: value for name, value in run.data.metrics.items() if name.startswith("test_")}
-                register(task, run, {name.removeprefix("test_"): value for name, value in measured.items()})
-                known.add(run.data.tags["model_md5"])
-            except StoreError as error:  # a person deleted the model
-                print(error, file=sys.stderr)
-    choose_champion(task)
+        if version.tags["model_md5"] == model_md5:
+            return version
+    remedy = "`python -m pipeline.tracking sync` makes one of an evaluated checkpoint"
+    raise StoreError(f"pets-{task}: no version has the checkpoint {model_md5}; {remedy}")

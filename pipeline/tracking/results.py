@@ -48,8 +48,11 @@ class Result:
 
 def decided(task: str, params: Params, image_size: int) -> dict[str, Any]:
     """Return what MLflow shows as the parameters of a training: its section, the pictures' size and origin."""
-    pictures = {"image_size": image_size, "dataset": params.download.dataset}
-    return getattr(params, f"train_{task}").model_dump() | pictures
+    return _shown(getattr(params, f"train_{task}").model_dump(), image_size, params.download.dataset)
+
+
+def _shown(section: dict[str, Any], image_size: int, dataset: str) -> dict[str, Any]:
+    return section | {"image_size": image_size, "dataset": dataset}
 
 
 def result_in_files(task: str, params: dict[str, Any], evaluated: bool) -> Result:
@@ -65,12 +68,10 @@ def result_in_lock(task: str, stages: dict[str, Any]) -> Result | None:
         trained, prepared = stages[f"train_{task}"], stages[f"preprocess_{task}"]
         training = _md5s(task, TRAINING, trained)
         if training["data_md5"] in (out["md5"] for out in prepared["outs"]):
-            params = dict(trained["params"]["params.yaml"][f"train_{task}"])
             size = prepared["params"]["params.yaml"][f"preprocess.{task}_size"]
             dataset = stages["download"]["params"]["params.yaml"]["download"]["dataset"]
-            return Result(
-                task, params | {"image_size": size, "dataset": dataset}, training, _evaluation(task, stages, training)
-            )
+            params = _shown(trained["params"]["params.yaml"][f"train_{task}"], size, dataset)
+            return Result(task, params, training, _evaluation(task, stages, training))
     return None
 
 

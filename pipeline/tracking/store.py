@@ -2,15 +2,20 @@
 
 import logging
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager
+from functools import wraps
 from pathlib import Path
+from random import random
+from textwrap import shorten
+from time import sleep
+from typing import Any
 
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
-from requests import RequestException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,9 +34,11 @@ class StoreError(InputError):
 def store_uri() -> str:
     """Return MLFLOW_TRACKING_URI if set, else mlflow.db in the root, where a relative path starts, too."""
     given = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if not given.startswith("sqlite:///") or given.startswith("sqlite:////"):
+    relative = re.fullmatch(r"(sqlite:///|file:|(?![\w+.-]+:))([^/].*)", given)
+    if relative is None:
         return given
-    return f"sqlite:///{root() / given.removeprefix('sqlite:///')}"
+    path = root() / relative[2]
+    return f"sqlite:///{path}" if relative[1] == "sqlite:///" else path.as_uri()
 
 
 def _database() -> Path:
@@ -51,16 +58,40 @@ def store_lock() -> FileLock:
 
 
 @contextmanager
-def store_faults() -> Iterator[None]:
-    """Turn what MLflow, its database or the network raise into a StoreError."""
+def store_faults(*others: type[Exception]) -> Iterator[None]:
+    """Turn what MLflow, its database or the network raise into a StoreError of one short line. others: these, too."""
     try:
         yield
-    except (Timeout, FileNotFoundError):
-        raise  # a lock that another process holds; a file of ours
-    except (MlflowException, SQLAlchemyError, RequestException, OSError) as error:
-        lines = [line for line in str(error).splitlines() if not line.startswith("(raised as a result of")]
-        reason = (lines or [type(error).__name__])[0]
-        raise StoreError(f"the MLflow store {store_uri()} cannot be used: {reason}") from None
+    except Timeout:
+        raise  # another process holds a lock
+    except Exception as error:  # itself is what MLflow's store of files raises
+        if not isinstance(error, (MlflowException, SQLAlchemyError, OSError, *others)) and type(error) is not Exception:
+            raise
+        reason, cause = error, error.__context__
+        while cause is not None:  # the system's own words, which MLflow wraps in names of classes and addresses
+            reason, cause = cause if isinstance(cause, OSError) else reason, cause.__context__
+        lines = [line for line in str(reason).strip().splitlines() if not line.startswith("(raised as a result of")]
+        said = shorten((lines or [type(reason).__name__])[0], 200)
+        raise StoreError(f"the MLflow store {store_uri()} cannot be used: {said}") from None
+
+
+def idempotent(write: Callable) -> Callable:
+    """Have a function called again where another machine wrote the same in that moment.
+
+    MLflow looks whether a tag or a version is there, then writes it: of two machines at once, one gets an error.
+    """
+
+    @wraps(write)
+    def patient(*arguments: Any) -> Any:
+        for attempt in range(4):
+            try:
+                return write(*arguments)
+            except MlflowException as error:
+                if attempt == 3 or error.get_http_status_code() >= 500:  # the store is away
+                    raise
+                sleep(2**attempt * random())
+
+    return patient
 
 
 def connect(task: str) -> str:
@@ -72,12 +103,10 @@ def connect(task: str) -> str:
     name = f"pets-{task}"
     mlflow.set_tracking_uri(store_uri())
     # The experiment Default gets its artifact place from the folder in which a new store is first used.
-    with store_faults(), store_lock(), chdir(root()):
-        try:
-            _make_tables()
-            experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
-        except ImportError as error:  # the database's driver
-            raise StoreError(f"the MLflow store {store_uri()} cannot be used: {error}") from None
+    # ImportError: the database's driver; ValueError: an address that is none.
+    with store_faults(ImportError, ValueError), store_lock(), chdir(root()):
+        _make_tables()
+        experiment = mlflow.get_experiment_by_name(name) or _make_experiment(name)
     if experiment.lifecycle_stage == "deleted":
         command = f"mlflow experiments restore -x {experiment.experiment_id}"
         raise StoreError(f"the MLflow experiment {name} was deleted; `{command}` brings it back")
@@ -129,10 +158,8 @@ def _artifacts() -> str:
     return (_database().parent / "mlartifacts").as_uri()
 
 
+@idempotent
 def _make_experiment(name: str) -> mlflow.entities.Experiment:
-    try:
+    if mlflow.get_experiment_by_name(name) is None:
         mlflow.create_experiment(name, None if store_uri().startswith("http") else _artifacts())
-    except MlflowException:
-        if mlflow.get_experiment_by_name(name) is None:  # else another machine made it in this moment
-            raise
     return mlflow.get_experiment_by_name(name)

@@ -13,7 +13,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import clear_live_runs
 from pipeline.tracking.record import is_recorded, record
-from pipeline.tracking.registry import mend
+from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, paths, result_in_lock
 from pipeline.tracking.store import store_faults, store_lock
 
@@ -32,7 +32,7 @@ def sync(wanted: list[str]) -> None:
     with store_faults(), store_lock():
         clear_live_runs()
         for task in TASKS:
-            mend(task)
+            register(task)
     stored, all_of_them = sum(is_stored.values()), len(is_stored)
     print(f"{all_of_them} trainings in dvc.lock, {stored} of them in the store")
     if stored < all_of_them:

@@ -15,7 +15,6 @@ from pipeline.tasks import TASKS
 VIEW = "compare"
 PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "augmentation", "image_size", "seed"]
 TAGS = ["champion", "origin", "dvc_experiment"]
-LINKS = "Curves: "  # with which our descriptions of runs begin
 CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
 
 
@@ -86,17 +85,3 @@ def experiment_links(experiment_id: str) -> str:
     charts = view | {"compareRunsMode": "CHART"}
     table, charts = f"[table]({page}{urlencode(view)})", f"[charts]({page}{urlencode(charts)})"
     return f'Compare the runs: {table}, {charts}. "Override saved view" makes your browser start with it.'
-
-
-def run_links(experiment_id: str, run_id: str) -> str:
-    """Return Markdown for a run: its curves, training and validation in one chart, which the run's page lacks.
-
-    It goes first: of a long description, only the top takes clicks until "Show more".
-    """
-    links = []
-    for metric in CURVES:
-        shown = {"runs": [run_id], "experiments": [experiment_id], "metric": metric}
-        query = {name: json.dumps(value) for name, value in shown.items()}
-        query |= {"plot_metric_keys": json.dumps([metric, f"val_{metric}"]), "x_axis": "step"}
-        links.append(f"[{metric}](#/metric?{urlencode(query)})")
-    return LINKS + ", ".join(links)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 
 import mlflow
@@ -54,8 +55,9 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
         assert run.data.metrics[name] == best[column]
 
     expected = {name: content_md5(path) for name, path in paths(task).items()}
-    expected |= {"origin": "python -m pipeline.train", "device": device("mixed"), "champion": "yes: the first"}
+    expected |= {"origin": "python -m pipeline.train", "device": device("mixed")}
     assert run.data.tags.items() > expected.items()
+    assert run.data.tags["champion"].startswith("yes: best_val_loss ")
     assert LIVE not in run.data.tags
 
     metrics = read_metrics(Path(f"data/metrics/{task}.json").read_text())
@@ -67,11 +69,15 @@ def test_one_finished_run_holds_the_training_the_checkpoint_and_the_evaluation(s
     files = {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id, "evaluation")}
     assert files == {f"evaluation/{file.name}" for file in Path(f"data/plots/{task}").iterdir()}
 
+    assert {artifact.path for artifact in mlflow.MlflowClient().list_artifacts(run.info.run_id)} > {"curves.png"}
+
     (output,) = run.outputs.model_outputs
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/{output.model_id}"))
     assert [content_md5(path) for path in folder.rglob("*.keras")] == [run.data.tags["model_md5"]], "byte for byte"
-    of_model = {metric.key: metric.value for metric in mlflow.get_logged_model(output.model_id).metrics}
-    assert of_model[f"test_{headline}"] == run.data.metrics[f"test_{headline}"]
+    of_model = {metric.key: metric for metric in mlflow.get_logged_model(output.model_id).metrics}
+    tested = of_model[f"test_{headline}"]
+    assert tested.value == run.data.metrics[f"test_{headline}"]
+    assert (tested.dataset_name, tested.dataset_digest) == (f"pets-{task}-test", run.data.tags["data_md5"])
 
 
 def test_the_same_results_again_leave_the_one_run_and_a_changed_evaluation_replaces_its_metrics_alone(
@@ -87,6 +93,7 @@ def test_the_same_results_again_leave_the_one_run_and_a_changed_evaluation_repla
     Path("data/metrics/classifier.json").write_text('{"accuracy": 0.1234567890123456}')
     record(result_here("classifier"), Origin({}))
     after = only_run("classifier")
+    assert len(after.inputs.dataset_inputs) == 3
     assert after.data.tags["metrics_md5"] == content_md5(Path("data/metrics/classifier.json"))
     assert after.data.metrics["test_accuracy"] == 0.1234567890123456
     assert after.data.tags[MINE] == "mine", "what a person wrote"
@@ -103,8 +110,8 @@ def test_a_run_has_what_it_came_from_the_patch_of_its_code_its_duration_and_its_
     assert run.info.end_time - run.info.start_time == 3_600_500
     assert abs(time.time() * 1000 - run.info.end_time) < 60_000
     found = {(one.dataset.name, one.dataset.digest, one.tags[0].value) for one in run.inputs.dataset_inputs}
-    names = {"train": "training", "validation": "validation"}
-    assert found == {(f"pets-classifier {split}", "md5.dir", context) for split, context in names.items()}
+    names = {"train": "training", "validation": "validation", "test": "testing"}
+    assert found == {(f"pets-classifier-{split}", "md5.dir", context) for split, context in names.items()}
     (place,) = {json.loads(one.dataset.source)["uri"] for one in run.inputs.dataset_inputs}
     assert place == (store / "data/prepared/classifier").as_uri()
 
@@ -172,21 +179,14 @@ def test_the_part_of_a_run_that_a_kill_left_goes_when_the_whole_one_is_written(
     only_run("classifier")
 
 
-def test_a_broken_import_while_a_model_is_logged_is_no_fault_of_the_store(
+def test_a_broken_import_and_an_output_that_is_missing_are_no_faults_of_the_store(
     prepared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: object) -> None:
-        raise ImportError("no module named pets")
-
-    monkeypatch.setattr("pipeline.tracking.record.log_model", broken)
-    write_outputs("classifier")
-    with pytest.raises(ImportError, match="no module named pets"):
-        record(result_here("classifier"), Origin({}))
-
-
-def test_an_output_that_is_missing_is_no_fault_of_the_store(prepared: Path) -> None:
     write_outputs("classifier")
     result = result_here("classifier")
+    monkeypatch.setattr("pipeline.tracking.record.log_model", lambda *_: import_module("pets"))
+    with pytest.raises(ImportError, match="No module named 'pets'"):
+        record(result, Origin({}))
     Path("data/history/classifier.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"data/history/classifier\.csv"):
         record(result, Origin({}))

@@ -9,9 +9,11 @@ from mlflow.entities import LoggedModelOutput, Metric, Param, Run
 
 from pipeline.tasks import TASKS
 from pipeline.tracking import registry
-from pipeline.tracking.registry import WAITS, champion_of, mend, promote, standing, versions_of
+from pipeline.tracking.registry import WAITS, champion_of, promote, register, standing, versions_of
 from pipeline.tracking.store import StoreError, connect, search
 from tests.helpers.training import interrupt
+
+FIRST = "yes: best_val_loss 0.5 is the lowest on its data"
 
 
 def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0, **tags: str) -> Run:
@@ -21,11 +23,11 @@ def record_one(task: str, val_loss: float, data_md5: str = "data", seed: int = 0
     loss, the better the test metric: that has no say.
     """
     headline = TASKS[task].metrics[0].name
-    scores = {headline: val_loss, f"{headline}_low": 0.25, f"{headline}_high": 0.75}
+    scores = {f"test_{headline}": val_loss, f"test_{headline}_low": 0.25, f"test_{headline}_high": 0.75}
     md5s = {"model_md5": f"{seed:032}", "history_md5": repr(val_loss), "data_md5": data_md5, "plots_md5": "plots"}
     found = search(task, " and ".join(f"tags.{name} = '{md5}'" for name, md5 in md5s.items()))
     run_id = found[0].info.run_id if found else write_run(task, md5s | tags, scores | {"best_val_loss": val_loss})
-    registry.register(task, mlflow.get_run(run_id), scores)
+    register(task)
     return mlflow.get_run(run_id)
 
 
@@ -62,7 +64,8 @@ def test_a_checkpoint_that_is_evaluated_twice_is_one_version_with_a_card_unless_
     (version,) = versions_of("segmenter")
     assert (version.name, version.run_id) == ("pets-segmenter", run.info.run_id)
     assert version.tags["model_md5"] == run.data.tags["model_md5"]
-    assert (champion("segmenter"), run.data.tags["champion"]) == (run.info.run_id, "yes: the first")
+    verdict = "yes: best_val_loss 0.25 is the lowest on its data"
+    assert (champion("segmenter"), run.data.tags["champion"]) == (run.info.run_id, verdict)
     assert client.get_registered_model("pets-segmenter").description == TASKS["segmenter"].description
     for words in (
         "# pets-segmenter: tiny, 16 x 16",
@@ -74,11 +77,13 @@ def test_a_checkpoint_that_is_evaluated_twice_is_one_version_with_a_card_unless_
     ):
         assert words in version.description
 
-    scores = {"mean_iou": 0.125, "mean_iou_low": 0.0, "mean_iou_high": 0.25}  # of a changed evaluation
-    registry.register("segmenter", run, scores)
-    assert "| mean_iou | 0.1250 | 0.0000 to 0.2500 |" in versions_of("segmenter")[0].description
+    client.log_metric(run.info.run_id, "test_mean_iou", 0.125)  # of a changed evaluation
+    register("segmenter")
+    assert "| mean_iou | 0.1250 | 0.2500 to 0.7500 |" in versions_of("segmenter")[0].description
     client.update_model_version("pets-segmenter", version.version, "mine")
-    registry.register("segmenter", run, scores)
+    client.update_registered_model("pets-segmenter", "mine, too")
+    record_one("segmenter", 0.5, seed=1)
+    assert client.get_registered_model("pets-segmenter").description == "mine, too"
     assert versions_of("segmenter")[0].description == "mine"
 
 
@@ -87,23 +92,11 @@ def test_the_same_bytes_of_two_trainings_are_one_version_and_stay_one_when_the_f
 ) -> None:
     first, longer = record_one("classifier", 0.5), record_one("classifier", 0.6)  # another history
     assert len(versions_of("classifier")) == 1
-    assert longer.data.tags["champion"] == "no: the checkpoint is version 1 already"
+    assert longer.data.tags["champion"] == first.data.tags["champion"]
     mlflow.delete_run(first.info.run_id)
-    mend("classifier")
+    register("classifier")
     (version,) = versions_of("classifier")
     assert version.run_id == longer.info.run_id == champion()
-
-
-def test_of_two_machines_that_register_a_checkpoint_at_once_one_version_is_left(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = record_one("classifier", 0.5)
-    with monkeypatch.context() as patch:  # the second one has looked before the first one registered
-        answers = iter([None])
-        real = registry._version_with
-        patch.setattr(registry, "_version_with", lambda *asked: next(answers, real(*asked)))
-        registry.register("classifier", run, {})
-    assert [(int(version.version), version.run_id) for version in versions_of("classifier")] == [(1, run.info.run_id)]
 
 
 @pytest.mark.parametrize("step", ["model_card", "choose_champion"])
@@ -115,18 +108,20 @@ def test_a_registration_that_was_cut_off_is_completed_by_the_next(
         patch.setattr(registry, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             record_one("classifier", 0.5)
-    record_one("classifier", 0.5) if by == "evaluate" else mend("classifier")
+    record_one("classifier", 0.5) if by == "evaluate" else register("classifier")
     (version,) = versions_of("classifier")
     assert version.description.startswith("# pets-classifier")
     assert champion() == version.run_id
 
 
-def test_sync_keeps_the_first_of_two_equal_versions_that_a_kill_left_and_those_made_by_hand(prepared: Path) -> None:
+def test_the_first_of_two_equal_versions_that_a_kill_or_another_machine_left_stays_and_those_made_by_hand(
+    prepared: Path,
+) -> None:
     run, client = record_one("classifier", 0.5), mlflow.MlflowClient()
     (first,) = versions_of("classifier")
     client.create_model_version(first.name, first.source, run.info.run_id, first.tags, model_id=first.model_id)
     by_hand = client.create_model_version(first.name, first.source, model_id=first.model_id)
-    mend("classifier")
+    register("classifier")
     assert [int(version.version) for version in versions_of("classifier")] == [1]
     assert client.get_model_version(first.name, by_hand.version).version == by_hand.version
 
@@ -140,7 +135,7 @@ def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store:
     assert named() == [{"name": "pets-classifier", "version": "1"}]
     client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)  # by a person
     delete_version("1")
-    mend("classifier")
+    register("classifier")
     (version,) = versions_of("classifier")
     assert named() == [{"name": "pets-classifier", "version": str(version.version)}]
     assert (version.source, champion()) == (f"models:/{model.model_id}", run.info.run_id)
@@ -149,7 +144,7 @@ def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store:
 @pytest.mark.parametrize(
     ("val_loss", "data_md5", "is_champion", "verdict"),
     [
-        (0.25, "data", True, "yes: best_val_loss 0.25 against 0.5 of version 1"),
+        (0.25, "data", True, "yes: best_val_loss 0.25 is the lowest on its data"),
         (0.5, "data", False, "no: a tie, best_val_loss 0.5 against 0.5 of version 1, the champion"),
         (0.75, "data", False, "no: best_val_loss 0.75 against 0.5 of version 1, the champion"),
         (0.25, "other", False, "no: other prepared data than version 1, the champion"),
@@ -165,7 +160,7 @@ def test_champion_moves_only_to_a_better_validation_loss_on_the_same_data_and_th
     assert (champion() == second.info.run_id) == is_champion
 
 
-def test_an_alias_that_was_removed_or_set_by_hand_goes_to_the_best_version_or_stays_at_as_good_a_one(
+def test_an_alias_that_was_removed_or_set_by_hand_goes_to_the_best_version_or_stays_on_other_data(
     prepared: Path,
 ) -> None:
     best = [record_one("classifier", loss, seed=seed) for seed, loss in enumerate((0.5, 0.25))][1].info.run_id
@@ -175,17 +170,17 @@ def test_an_alias_that_was_removed_or_set_by_hand_goes_to_the_best_version_or_st
     assert champion() == best
     assert verdicts() == [
         "no: best_val_loss 0.5 against 0.25 of version 2, the champion",
-        "yes: best_val_loss 0.25 against 0.5 of version 1",
+        "yes: best_val_loss 0.25 is the lowest on its data",
         "no: best_val_loss 0.75 against 0.25 of version 2, the champion",
     ]
     client.set_registered_model_alias(name, "champion", "1")  # as a kill leaves it
-    mend("classifier")
+    register("classifier")
     assert champion() == best
-    as_good = record_one("classifier", 0.25, seed=3).info.run_id
+    other = record_one("classifier", 0.75, "other", seed=3).info.run_id
     client.set_registered_model_alias(name, "champion", "4")
-    mend("classifier")
-    tie = "no: a tie, best_val_loss 0.25 against 0.25 of version 4, the champion"
-    assert (champion(), verdicts()[1], verdicts()[3]) == (as_good, tie, "yes: chosen by hand")
+    register("classifier")
+    assert (champion(), verdicts()[3]) == (other, "yes: best_val_loss 0.75 is the lowest on its data")
+    assert verdicts()[1] == "no: other prepared data than version 4, the champion"
 
 
 def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion(store: Path) -> None:
@@ -193,7 +188,7 @@ def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion
     assert champion() == ids[1]
     mlflow.delete_run(ids[1])
     ids.append(record_one("classifier", 0.75, seed=3).info.run_id)
-    mend("classifier")
+    register("classifier")
     assert [version.run_id for version in versions_of("classifier")] == [ids[0], ids[2], ids[3]]
     assert champion() == ids[2]
 
@@ -207,7 +202,7 @@ def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     delete_version("1")
     delete_version("2")
     remedy = "delete the run, and `python -m pipeline.tracking sync --all-commits` writes it anew"
-    mend("classifier")
+    register("classifier")
     assert capsys.readouterr().err == f"the MLflow run {run.info.run_id} has 0 models named model, not 1; {remedy}\n"
     assert champion() == other.info.run_id
 
@@ -225,20 +220,20 @@ def test_what_ci_trained_takes_part_once_it_is_promoted_and_of_other_data_it_is_
         return [standing("classifier", version.tags["model_md5"])[2] for version in versions_of("classifier")]
 
     first = from_ci(0.5, "data", 0)
-    mend("classifier")
-    assert (champion_of("classifier"), verdicts(), outlooks()) == (None, [WAITS], ["if promoted: yes: the first"])
-    assert (promote("classifier", first), outlooks()) == ("yes: the first", ["yes: the first"])
+    register("classifier")
+    assert (champion_of("classifier"), verdicts(), outlooks()) == (None, [WAITS], [f"if promoted: {FIRST}"])
+    assert (promote("classifier", first), outlooks()) == (FIRST, [FIRST])
 
     waiting = [from_ci(0.25, "data", 1), from_ci(0.75, "data", 2), from_ci(0.75, "other", 3)]
-    mend("classifier")
+    register("classifier")
     assert (champion_of("classifier").tags["model_md5"], verdicts()[1:]) == (first, [WAITS] * 3)
     better, worse, other = (
-        "yes: best_val_loss 0.25 against 0.5 of version 1",
+        "yes: best_val_loss 0.25 is the lowest on its data",
         "no: best_val_loss 0.75 against 0.5 of version 1, the champion",
-        "no: other prepared data than version 1, the champion",
+        "yes: best_val_loss 0.75 is the lowest on its data",
     )
     assert outlooks()[1:] == [f"if promoted: {verdict}" for verdict in (better, worse, other)]
-    for number, verdict, best in ((1, worse, first), (0, better, waiting[0]), (2, "yes: chosen by hand", waiting[2])):
+    for number, verdict, best in ((1, worse, first), (0, better, waiting[0]), (2, other, waiting[2])):
         assert promote("classifier", waiting[number]) == verdict
         assert champion_of("classifier").tags["model_md5"] == best
 

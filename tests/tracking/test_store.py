@@ -23,6 +23,7 @@ def test_what_outlives_a_temporary_folder_names_the_repository_whose_path_may_ho
     """`dvc exp run --temp` works in a folder that is deleted."""
     root = prepared / "a & b=c #1 'e' ü"
     shutil.copytree("data", root / "temporary/data")
+    shutil.copy("params.yaml", root / "temporary")
     monkeypatch.setenv("DVC_ROOT", str(root))
     monkeypatch.chdir(root / "temporary")
     run = record_one("segmenter")
@@ -34,9 +35,28 @@ def test_what_outlives_a_temporary_folder_names_the_repository_whose_path_may_ho
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mine.db")
     record_one("classifier")
-    assert {path.name for path in Path().iterdir()} == {"data"}
+    assert {path.name for path in Path().iterdir()} == {"data", "params.yaml"}
     with sqlite3.connect(root / "mine.db") as database:
         assert database.execute("SELECT name, version FROM model_versions").fetchall() == [("pets-classifier", 1)]
+
+
+def test_every_relative_store_of_files_begins_at_the_root_and_holds_a_whole_run(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(prepared))
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    shutil.copytree("data", "temporary/data")
+    shutil.copy("params.yaml", "temporary")
+    monkeypatch.chdir("temporary")
+    for uri, folder in (("./a", "a"), ("b", "b"), ("file:c", "c"), ("file:./d d", "d d")):
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        connect("classifier")
+        assert (prepared / folder).is_dir()
+    assert record_one("classifier").data.tags["champion"].startswith("yes")
+    assert {path.name for path in Path().iterdir()} == {"data", "params.yaml"}
+    shutil.rmtree(prepared / "d d")
+    with pytest.raises(InputError, match=r"d%20d cannot be used: '.+/d d' does not exist\.$"):
+        connect("classifier")
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_sync_writes_what_the_store_lacks_a_deleted_run_too_and_then_nothing(
     assert models() == locked_models()
     for run in stored():
         assert (run.data.tags["origin"], run.data.tags["restored_from"]) == ("restored from DVC", "work tree")
-        assert run.data.tags["champion"] == "yes: the first"
+        assert run.data.tags["champion"] == "yes: best_val_loss 0.5 is the lowest on its data"
         table = mlflow.artifacts.load_text(f"runs:/{run.info.run_id}/evaluation/table.csv")
         assert table == "a,b\n1,2\n"
     before = everything()
