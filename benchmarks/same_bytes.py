@@ -38,13 +38,12 @@ MAY_NOT_MATTER: dict[str, Variation] = {
     "a user's matplotlibrc": ("env", "MATPLOTLIBRC=settings/matplotlibrc"),
     "OMP_NUM_THREADS=1": ("env", "OMP_NUM_THREADS=1"),
     "TF_NUM_INTEROP_THREADS=1": ("env", "TF_NUM_INTEROP_THREADS=1"),
+    "oneDNN for AVX2": ("env", "ONEDNN_MAX_CPU_ISA=AVX2"),
+    "without oneDNN": ("env", "TF_ENABLE_ONEDNN_OPTS=0"),
 }
 MATTERS: dict[str, Variation] = {
     "1 thread": ("env", "TF_NUM_INTRAOP_THREADS=1"),
     "8 threads": ("env", "TF_NUM_INTRAOP_THREADS=8"),
-    "oneDNN for AVX2": ("env", "ONEDNN_MAX_CPU_ISA=AVX2"),
-    "oneDNN for SSE4.1": ("env", "ONEDNN_MAX_CPU_ISA=SSE41"),
-    "without oneDNN": ("env", "TF_ENABLE_ONEDNN_OPTS=0"),
 }
 DEMO = {
     "download": {"dataset": "embedded"},

@@ -21,7 +21,7 @@ from pipeline.outputs import replacing
 from pipeline.training.devices import device, processor
 from pipeline.training.housekeeping import states_folder
 
-DECISIVE = ("TF_ENABLE_ONEDNN_OPTS", "ONEDNN_MAX_CPU_ISA", "XLA_FLAGS", "TF_XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
+DECISIVE = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")
 
 
 def state_path(task: str, inputs: dict[str, Any], precision: str) -> Path:
