@@ -75,5 +75,5 @@ clean: ## Remove caches and the demo's output; keeps what was trained
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --disable-pip-version-check $(^:%=--requirement %)
 	@if command -v nvidia-smi >/dev/null; then set -x; \
-		.venv/bin/pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]" --constraint requirements.txt; fi
+		.venv/bin/pip install --quiet --disable-pip-version-check "tensorflow[and-cuda]" nvidia-ml-py --constraint requirements.txt; fi
 	@touch $@

@@ -1,5 +1,6 @@
 """The run that people watch while a training is at work. It is best effort: the real run replaces it (record.py)."""
 
+import logging
 import socket
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import mlflow
 from filelock import FileLock, Timeout
 from mlflow.entities import Metric, Param
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from pipeline.paths import root
 from pipeline.tasks import TASKS
@@ -20,6 +22,7 @@ from pipeline.tracking.lineage import Origin
 from pipeline.tracking.store import StoreError, connect, delete_run, idempotent, search, store_faults, store_lock
 
 LIVE = "live"  # the tag of such a run: machine and lock of its training
+logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)  # lines of INFO, and of a store that is away
 
 
 class LiveRun:
@@ -39,6 +42,8 @@ class LiveRun:
             client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
             self.run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
             client.log_batch(self.run_id, params=run_params(params))
+        self.monitor = SystemMetricsMonitor(self.run_id)  # not public: the public way needs MLflow's active run
+        self.monitor.start()
         self.logged = 0  # epochs
         self.worker = ThreadPoolExecutor(max_workers=1)
         self.attempt: Future[None] | None = None
@@ -49,6 +54,7 @@ class LiveRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.worker.shutdown()
+        self.monitor.finish()
         if kind is not None:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
             with without_store(), store_faults():
@@ -83,6 +89,13 @@ def epoch_metrics(row: dict[str, float]) -> list[Metric]:
     """Return the metrics of one epoch; the step is the epoch, from 1."""
     names = [name for name in row if name != "epoch"]
     return [Metric(name, float(row[name]), int(time() * 1000), int(row["epoch"])) for name in names]
+
+
+def system_metrics(task: str, replaced: str) -> list[Metric]:
+    """Return what MLflow measured of the machine, every 10 s, in the last session of the training that is replaced."""
+    client, runs = mlflow.MlflowClient(), search(task, f"tags.{LIVE} LIKE '%/{replaced}'") if replaced else []
+    names = [(run.info.run_id, name) for run in runs for name in run.data.metrics if name.startswith("system/")]
+    return [point for run_id, name in names for point in client.get_metric_history(run_id, name)]
 
 
 @idempotent

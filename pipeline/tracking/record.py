@@ -18,7 +18,15 @@ from pipeline.plot import draw_curves, summarize
 from pipeline.revisions import work_tree
 from pipeline.tracking.card import CARD, model_card
 from pipeline.tracking.lineage import Origin
-from pipeline.tracking.live import LIVE, clear_live_runs, epoch_metrics, place_of, run_params, without_store
+from pipeline.tracking.live import (
+    LIVE,
+    clear_live_runs,
+    epoch_metrics,
+    place_of,
+    run_params,
+    system_metrics,
+    without_store,
+)
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, result_in_files, result_in_lock
 from pipeline.tracking.serving import log_model
@@ -44,7 +52,7 @@ def record(result: Result, origin: Origin, folder: Path = Path(), seconds: float
     @idempotent
     def write() -> None:
         if find(result) is None:
-            _write_training(result, origin, history, folder, seconds)
+            _write_training(result, origin, history, folder, seconds, replaced)
         # Two machines may end the same training at once. The run that ended first may have a version by now: it stays.
         run, *repeats = sorted(search(result.task, result.condition), key=lambda run: run.info.end_time)
         for repeat in repeats:
@@ -91,7 +99,9 @@ def is_recorded(result: Result) -> bool:
     return len(runs) == 1 and not result.evaluation.items() - runs[0].data.tags.items()
 
 
-def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folder: Path, seconds: float) -> None:
+def _write_training(
+    result: Result, origin: Origin, history: pd.DataFrame, folder: Path, seconds: float, replaced: str
+) -> None:
     """Write a run that is FINISHED when it is whole. A kill leaves it with the tag of live ones, which are replaced."""
     client, task = mlflow.MlflowClient(), result.task
     summary = summarize(history, load_params().plot.overfit_after)
@@ -111,6 +121,7 @@ def _write_training(result: Result, origin: Origin, history: pd.DataFrame, folde
     points = [point for row in history.to_dict("records") for point in epoch_metrics(row)]
     best = ("best_epoch", "best_val_loss", "best_val_accuracy")  # the model's: of val_loss, the UI shows the last one
     points += [Metric(key, float(summary[key]), ended, 0) for key in best]
+    points += system_metrics(task, replaced)
     for start in range(0, len(points), BATCH):
         client.log_batch(run_id, metrics=points[start : start + BATCH])
     with mlflow.start_run(run_id=run_id):  # ends FINISHED

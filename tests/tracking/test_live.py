@@ -1,5 +1,6 @@
 """The run that people watch during a training: best effort, and gone when the real one is written."""
 
+import time
 from pathlib import Path
 
 import mlflow
@@ -115,6 +116,19 @@ def test_the_real_run_replaces_the_live_one_and_no_other(store: Path) -> None:
     found = states()
     assert found.pop(other.run_id) == "KILLED"
     assert list(found.values()) == ["FINISHED"]
+
+
+def test_what_mlflow_measured_of_the_machine_goes_to_the_real_run(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")  # seconds
+    write_outputs("classifier")
+    measured, deadline = "system/cpu_utilization_percentage", time.monotonic() + 30
+    with lock_of("a") as lock, start(lock) as live:
+        while measured not in mlflow.get_run(live.run_id).data.metrics and time.monotonic() < deadline:
+            time.sleep(0.05)
+    record(result_here("classifier"), Origin({}), replaced=live.lock.name)
+    history = mlflow.MlflowClient().get_metric_history(only_run("classifier").info.run_id, measured)
+    assert history
+    assert all(0 <= point.value <= 100 for point in history)
 
 
 def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
