@@ -7,7 +7,6 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 DEMO := $(shell cat demo.params) $(SET)
 REPORTED := data/metrics/segmenter.json data/metrics/classifier.json
-SHOWN := Metric mean_iou pixel_accuracy accuracy balanced_accuracy macro_f1 roc_auc
 
 .PHONY: help demo repro ui bench test test-all lint lock clean
 
@@ -15,7 +14,7 @@ help: ## Print this list
 	@awk -F ': .*## ' '/^[a-z-]+: .*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/installed ## Train on drawn pets, in a temporary folder; NAME=... SET=...
-	@if git for-each-ref --format='%(subject)' 'refs/exps/*/*/$(NAME)' | grep --invert-match --quiet '^make demo$$'; then \
+	@if git for-each-ref --format='%(subject)' 'refs/exps/*/*/$(NAME)' | grep -qvx 'make demo'; then \
 		echo "$(NAME): an experiment that make demo did not make. Keep it and choose another NAME=..., or rename it:" \
 		"dvc exp rename $(NAME) OTHER"; exit 1; fi >&2
 	@python -m pipeline.recover
@@ -23,10 +22,9 @@ demo: .venv/installed ## Train on drawn pets, in a temporary folder; NAME=... SE
 	dvc exp run --quiet --temp --name $(NAME) --message 'make demo' $(addprefix --set-param ,$(DEMO))
 	@rm -rf demo/$(NAME) && mkdir -p demo
 	@dvc get --quiet . data/plots --rev $(NAME) --out demo/$(NAME)
-	@base=$$(dvc exp list --name-only | grep --line-regexp demo | grep --invert-match '^$(NAME)$$' || echo HEAD); \
-		dvc metrics diff $$base $(NAME) --all --no-path --precision 3 --targets $(REPORTED) 2>/dev/null | \
-		awk -v shown="$(SHOWN)" '{row[$$1] = $$0} $$2 == "HEAD" {alone = 1} alone {row[$$1] = sprintf("%-19s%s", $$1, $$3)} \
-		END {count = split(shown, names); for (k = 1; k <= count; k++) print row[names[k]]}'
+	@show() { dvc metrics diff $$1 $(NAME) --all --no-path --precision 3 --targets $(REPORTED) | LC_ALL=C sort; }; \
+		if [ $(NAME) != demo ] && dvc exp list --name-only | grep -qx demo; then show demo; \
+		else show HEAD | awk '{printf "%-19s%s\n", $$1, $$3}'; fi
 	@echo "Test split of the embedded pets. Guessing: accuracy 0.58, mean IoU 0.21."
 	@echo "Pictures and curves: demo/$(NAME)/. Next: make ui"
 
