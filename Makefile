@@ -15,16 +15,16 @@ help: ## Print this list
 
 demo: .venv/installed ## Train on drawn pets, in a temporary folder; NAME=... SET=...
 	@if git for-each-ref --format='%(subject)' 'refs/exps/*/*/$(NAME)' | grep -qvx 'make demo'; then \
-		echo "$(NAME): an experiment that make demo did not make. Keep it and choose another NAME=..., or rename it:" \
+		echo "$(NAME): an experiment that make demo, as it is now, did not make. Keep it and choose another NAME=..., or rename it:" \
 		"dvc exp rename $(NAME) OTHER"; exit 1; fi >&2
 	@python -m pipeline.recover
 	@dvc exp remove --quiet $(NAME) 2>/dev/null || true
 	dvc exp run --quiet --temp --name $(NAME) --message 'make demo' $(addprefix --set-param ,$(DEMO))
 	@rm -rf demo/$(NAME) && mkdir -p demo
 	@dvc get --quiet . data/plots --rev $(NAME) --out demo/$(NAME)
-	@show() { dvc metrics diff $$1 $(NAME) --all --no-path --precision 3 --targets $(REPORTED) | LC_ALL=C sort; }; \
-		if [ $(NAME) != demo ] && dvc exp list --name-only | grep -qx demo; then show demo; \
-		else show HEAD | awk '{printf "%-19s%s\n", $$1, $$3}'; fi
+	@base=HEAD; if [ $(NAME) != demo ] && dvc exp list --name-only | grep -qx demo; then base=demo; fi; \
+		table=$$(dvc metrics diff $$base $(NAME) --all --no-path --precision 3 --targets $(REPORTED)) || exit 1; \
+		echo "$$table" | LC_ALL=C sort | if [ $$base = demo ]; then cat; else awk '{printf "%-19s%s\n", $$1, $$3}'; fi
 	@echo "Test split of the embedded pets. Guessing: accuracy 0.58, mean IoU 0.21."
 	@echo "Pictures and curves: demo/$(NAME)/. Next: make ui"
 

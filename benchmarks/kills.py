@@ -41,23 +41,23 @@ EPOCH = "the state of an epoch is written"
 STORING = "DVC stores the outputs"
 TRAINING = {
     "MLflow's tables are made": "mlflow.db.draft",
-    EPOCH: ".training/draft-*",
-    "the checkpoint is written": "data/models/draft-*",
+    EPOCH: ".training/.draft-*",
+    "the checkpoint is written": "data/models/.draft-*",
     "MLflow gets the checkpoint": "mlartifacts/**/*.keras",
 }
 PREPARING = {
-    task: {"arrays are written": f"data/prepared/draft-{task}/*.npy", STORING: f"data/metrics/counts_{task}.json"}
+    task: {"arrays are written": f"data/prepared/.draft-{task}/*.npy", STORING: f"data/metrics/counts_{task}.json"}
     for task in TASKS
 }
 MOMENTS = {  # of each stage, the files whose appearance marks one; after the last output the stage ends, and DVC stores
-    "download": {"archives are drawn": "data/draft-raw/*", STORING: "data/raw/images.tar.gz"},
+    "download": {"archives are drawn": "data/.draft-raw/*", STORING: "data/raw/images.tar.gz"},
     "preprocess_segmenter": PREPARING["segmenter"],
     "preprocess_classifier": PREPARING["classifier"],
     "train_segmenter": TRAINING | {STORING: "data/history/segmenter.csv"},
     "train_classifier": TRAINING | {STORING: "data/history/classifier.csv"},
-    "evaluate_segmenter": {"plots are drawn": "data/plots/draft-segmenter/*", STORING: "data/metrics/segmenter.json"},
+    "evaluate_segmenter": {"plots are drawn": "data/plots/.draft-segmenter/*", STORING: "data/metrics/segmenter.json"},
     "evaluate_classifier": {"MLflow gets them": "mlartifacts/**/roc.csv", STORING: "data/metrics/classifier.json"},
-    "plot": {"plots are drawn": "data/plots/draft-curves/*", STORING: "data/metrics/training.json"},
+    "plot": {"plots are drawn": "data/plots/.draft-curves/*", STORING: "data/metrics/training.json"},
 }
 
 

@@ -17,7 +17,6 @@ import pandas as pd
 
 from benchmarks.chapter import compiled
 from benchmarks.measure import RESULTS, in_process
-from benchmarks.training import Clock
 from pipeline.answers.classifier import DOG_FROM, dog_probabilities
 from pipeline.answers.segmenter import predict_masks
 from pipeline.data.dataset import Dataset, load_dataset
@@ -33,7 +32,7 @@ def train_fast(task: str, data: Dataset, params: Train, folder: Path) -> tuple[k
     """The best checkpoint of the stage train, and its history."""
     (model, twin), state = new_models(task, params, data), TrainingState(folder / "state.npz", params.epochs)
     state.restore(twin)
-    fit(twin, data, params, state, Clock())
+    fit(twin, data, params, state)
     model.set_weights(state.best)
     return model, pd.DataFrame(state.history)
 

@@ -27,8 +27,14 @@ class InputError(Exception):
 
 def without_secrets(line: str) -> str:
     """Remove names and passwords from the addresses in a line, such as http://me:secret@host and me:secret@host."""
-    line = re.sub(r"(\S*?://)\S*@|\S*:\S*@", r"\1", line)
+    line = re.sub(r"\S+", lambda word: _without_login(word[0]), line)
     return re.sub(r"(?i)((?:password|passwd|token|secret|api_?key|access_?key)=)[^&\s]*", r"\1***", line)
+
+
+def _without_login(word: str) -> str:
+    login, _, place = word.rpartition("@")
+    scheme, separator, _ = login.rpartition("://")
+    return scheme + separator + place if ":" in login else word
 
 
 def printable(text: str) -> str:

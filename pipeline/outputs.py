@@ -18,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
     A draft that is not whole is removed. A kill in the middle leaves the old file or the new one; of a folder it may
     leave neither. Raises InputError for a full disk.
     """
-    draft = path.with_name(f"draft-{path.name}")
+    draft = path.with_name(f".draft-{path.name}")  # nobody else gives such a name
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove(draft)  # of a run that was killed

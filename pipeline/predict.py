@@ -33,14 +33,18 @@ from pipeline.tasks import TASKS
 def outputs(pictures: Sequence[Path], out: Path) -> dict[Path, list[Path]]:
     """Make the folder and return where the overlay and the mask of each picture are written.
 
-    Raises InputError for one with the name of another, or of a picture, linked or not.
+    Raises InputError for one that would replace another, or a picture, linked or not.
     """
+
+    def entry(path: Path) -> str:
+        return f"{os.path.realpath(path.parent)}/{path.name}".casefold()  # Cat.png and cat.png may be one file
+
     targets = {path: [out / f"{path.stem}-{kind}.png" for kind in ("overlay", "mask")] for path in pictures}
-    taken = {Path(place).name.casefold() for path in pictures for place in (path, os.path.realpath(path))}
+    taken = {entry(place) for path in pictures for place in (path, Path(os.path.realpath(path)))}
     for path in (path for pair in targets.values() for path in pair):
-        if (name := path.name.casefold()) in taken:  # Cat.png and cat.png may be one file
-            raise InputError(f"{path}: the name of a picture or another output; use one call, and one --out, for each")
-        taken.add(name)
+        if entry(path) in taken:
+            raise InputError(f"{path}: a picture or another output; use one call, and one --out, for each")
+        taken.add(entry(path))
     out.mkdir(parents=True, exist_ok=True)
     return targets
 

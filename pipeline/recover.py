@@ -42,13 +42,14 @@ def recover() -> None:
 
 
 def _is_dvc_at_work() -> bool:
-    """Return whether a dvc runs in this folder or below it, where experiments run, or in one that the system hides."""
+    """Return whether a dvc runs in this folder or below it, or in one that the system hides, or an experiment runs."""
     here = Path.cwd()
-    return any(
-        "dvc" in [Path(part).name for part in process.info["cmdline"] or ()]
-        and (process.info["cwd"] is None or Path(process.info["cwd"]).is_relative_to(here))
-        for process in psutil.process_iter(["cmdline", "cwd"])
-    )
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        folder, is_dvc = process.info["cwd"], "dvc" in [Path(part).name for part in process.info["cmdline"] or ()]
+        place = here if is_dvc else here / ".dvc/tmp/exps"  # where DVC's own interface runs them, too
+        if Path(folder).is_relative_to(place) if folder else is_dvc:
+            return True
+    return False
 
 
 def _repair_lock(path: Path) -> None:

@@ -3,12 +3,13 @@
 import ctypes
 import gc
 import os
+import shutil
 import sys
 import warnings
 from contextlib import contextmanager, suppress
 from importlib.machinery import PathFinder
 from pathlib import Path
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, TimeoutExpired
 from types import SimpleNamespace
 
 STARTED_BY = os.getppid()  # asked before the imports: they take seconds, in which it may be killed
@@ -21,7 +22,7 @@ NOISE = (
 
 
 def begin() -> None:
-    """Prepare for the imports of a program, which make a million objects and no garbage: stage.py ends it."""
+    """Prepare for the imports of a program. They make a million objects and no garbage: stage.py turns it on again."""
     if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 to 3.13 is needed, {sys.executable} is {sys.version.split()[0]}; {WAY_OUT}")
     sys.excepthook = _say_in_one_line
@@ -29,7 +30,7 @@ def begin() -> None:
         warnings.filters[:] = [rule for rule in warnings.filters if rule[0] != "error"]
     gc.disable()  # 1.2 of 4.8 s before a training
     keep_memory()  # before the imports make threads, which would have heaps of their own
-    if sys.stderr and os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0":
+    if sys.stderr and shutil.which("grep") and os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "0":
         sys.meta_path.insert(0, SimpleNamespace(find_spec=_find_tensorflow))
 
 
@@ -65,12 +66,15 @@ def _find_tensorflow(name, path=None, target=None):
 
 @contextmanager
 def _less_noise():
-    """Have grep pass on what is written to stderr, less the noise; also the last line of a process that crashes."""
-    stderr, grep = os.dup(2), ["grep", "--text", "--invert-match", "--extended-regexp", NOISE]
-    with Popen(grep, stdin=PIPE, stdout=stderr, start_new_session=True) as filtering:  # a session without Ctrl-C
-        os.dup2(filtering.stdin.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    """Filter the noise out of stderr. grep is a process of its own and prints the last line of a crash, too."""
+    stderr, command = os.dup(2), ["grep", "--text", "--invert-match", "--extended-regexp", NOISE]
+    grep = Popen(command, stdin=PIPE, stdout=stderr, start_new_session=True)  # a session without Ctrl-C
+    os.dup2(grep.stdin.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        grep.stdin.close()
+        with suppress(TimeoutExpired):  # of a child that has inherited it
+            grep.wait(1)

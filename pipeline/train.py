@@ -13,6 +13,8 @@ decides the result.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import keras
 from filelock import FileLock
@@ -34,21 +36,19 @@ from pipeline.training.housekeeping import forget_old
 from pipeline.training.setup import new_models
 from pipeline.training.state import TrainingState, state_path
 
+Watcher = Callable[[list[dict[str, float]]], None]
 
-def fit(task: str, twin: keras.Model, data: Dataset, params: Train, state: TrainingState, live: LiveRun) -> None:
-    """Train from where the state stands to the last epoch.
+
+def fit(twin: keras.Model, data: Dataset, params: Train, state: TrainingState, *watchers: Watcher) -> None:
+    """Train from where the state stands to the last epoch. watchers: get the history after each epoch.
 
     Print one line per epoch, for logs; a terminal gets Keras' progress bar instead.
     """
     first, terminal = len(state.history), sys.stdout.isatty()
 
-    def show(epoch: int, logs: dict) -> None:
-        # Beside a checkpoint lies its own history. DVC removes both before a training.
-        if epoch > 0 and not (MODELS / f"{task}.keras").exists():
-            write_history(task, state)
-
     def report(epoch: int, logs: dict[str, float]) -> None:
-        live.log_later(state.history)
+        for watch in watchers:
+            watch(state.history)
         if not terminal:
             values = ", ".join(f"{name} {value:.4f}" for name, value in sorted(logs.items()))
             print(f"{twin.name} epoch {epoch + 1}/{params.epochs}: {values}, {state.seconds:.1f} s so far", flush=True)
@@ -60,15 +60,30 @@ def fit(task: str, twin: keras.Model, data: Dataset, params: Train, state: Train
         epochs=params.epochs,
         validation_data=ordered_batches(data, "validation", params.batch_size),
         shuffle=False,  # the batches are
-        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_begin=show, on_epoch_end=report)],
+        callbacks=[state, keras.callbacks.LambdaCallback(on_epoch_end=report)],
         verbose="auto" if terminal else 0,
     )
 
 
-def write_history(task: str, state: TrainingState) -> None:
+def write_history(task: str, history: list[dict[str, float]]) -> None:
     """Write data/history/TASK.csv, the epochs so far."""
     with replacing(HISTORY / f"{task}.csv") as draft:
-        draft.write_text(history_csv(state.history))
+        draft.write_text(history_csv(history))
+
+
+@contextmanager
+def growing_history(task: str) -> Iterator[Watcher]:
+    """Yield a watcher that writes the history as it grows. An interruption removes it: DVC does not replace a part.
+
+    By hand there may be a checkpoint of an earlier training. Its history then stays until the end.
+    """
+    grows = not (MODELS / f"{task}.keras").exists()
+    try:
+        yield lambda history: write_history(task, history) if grows else None
+    except BaseException:
+        if grows:
+            (HISTORY / f"{task}.csv").unlink(missing_ok=True)
+        raise
 
 
 def train(task: str) -> None:
@@ -88,10 +103,11 @@ def train(task: str) -> None:
         lock = FileLock(state.path.with_suffix(".lock"))
         with alone(lock, f"train_{task}"):  # two experiments in folders of their own may be the same training
             state.restore(twin)
-            with LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history) as live:
-                fit(task, twin, data, params, state, live)
+            live = LiveRun(task, shown, inputs[str(PREPARED / task)], origin, lock, state.history)
+            with live, growing_history(task) as write:
+                fit(twin, data, params, state, live.log_later, write)
             save_checkpoint(model, state.best, MODELS / f"{task}.keras")
-            write_history(task, state)
+            write_history(task, state.history)
     forget_old(task)
     record_training(task, shown, origin, state.seconds, live.lock.name)
 

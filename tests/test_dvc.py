@@ -145,5 +145,5 @@ def test_the_page_of_plots_draws_every_chart_and_picture_without_a_network(clone
 def test_make_demo_replaces_no_experiment_that_it_did_not_make(small_clone: Path) -> None:
     before, make = experiments(), ("make", f"--file={REPOSITORY}/Makefile", "--old-file=.venv/installed")
     done = run_in(small_clone, *make, "demo", "NAME=bold", check=False)
-    assert done.stderr.splitlines()[-2].startswith("bold: an experiment that make demo did not make. Keep it and ")
+    assert done.stderr.splitlines()[-2].startswith("bold: an experiment that make demo, as it is now, did not make. ")
     assert experiments() == before

@@ -26,7 +26,8 @@ NOISE = "I0000 00:00:17.1 22 port.cc:153] oneDNN custom operations are on. You m
 
 def started(code: str, *options: str, before: str = "", **variables: str) -> tuple[int, str]:
     """Exit status and stderr of a program of this package, which does this after it has imported the package."""
-    code = f"import os, sys; sys.argv[0] = '-m'; {before or 0}; import pipeline; {code}"
+    begins = "import os, sys; sys.argv[0], sys.orig_argv = '-m', ['-m', 'pipeline.train']"
+    code = f"{begins}; {before or 0}; import pipeline; {code}"
     done = run_in(REPOSITORY, sys.executable, *options, "-c", code, check=False, **variables)
     return done.returncode, done.stderr
 

@@ -32,8 +32,8 @@ ANYONE = ("setpriv", "--reuid=65534", "--clear-groups", f"--inh-caps={READER}", 
     ("stage", "place", "named"),
     [
         (train, ".training", r"/.*/\.training/classifier-\w+\.lock"),
-        (train, "data/models", "data/models/draft-classifier.keras"),
-        (evaluate, "data/plots", "data/plots/draft-classifier"),
+        (train, "data/models", "data/models/.draft-classifier.keras"),
+        (evaluate, "data/plots", "data/plots/.draft-classifier"),
     ],
 )
 def test_a_read_only_folder_is_one_line(prepared: Path, stage: Callable[[str], None], place: str, named: str) -> None:

@@ -51,7 +51,7 @@ def test_a_training_on_a_full_disk_keeps_its_last_epoch_and_ends_with_the_same_b
     with small_disk(state, 6600):  # one state of 3.5 MB, not the next beside it
         assert re.fullmatch(rf"{state}/classifier-\w+\.npz: {FULL}", line_of(train, "classifier"))
         assert epochs_trained(capsys) == [1]
-        assert not list(state.glob("draft-*")), "what is not whole takes no room"
+        assert not list(state.glob(".draft-*")), "what is not whole takes no room"
         make_room(state)
         with small_disk(MODELS, 400):
             assert line_of(train, "classifier") == f"data/models/classifier.keras: {FULL}"

@@ -25,8 +25,8 @@ def test_a_file_is_replaced_and_what_it_was_linked_to_stays() -> None:
 def test_a_folder_is_replaced_as_a_whole_though_a_kill_left_a_draft() -> None:
     Path("plots").mkdir()
     Path("plots/old.png").touch()
-    Path("draft-plots").mkdir()
-    Path("draft-plots/half.png").touch()
+    Path(".draft-plots").mkdir()
+    Path(".draft-plots/half.png").touch()
     with replacing(Path("plots")) as draft:
         draft.mkdir()
         (draft / "new.png").touch()

@@ -95,8 +95,10 @@ def test_no_output_takes_the_place_of_a_picture_or_of_another(run, other: str) -
     save_striped(other, FOREGROUND)
     before = contents()
     status, out, err = run("pet.png", other, "--out", ".")
-    assert re.fullmatch("predict: (pet|PET)-(overlay|mask).png: the name of a picture or another output; .*", status)
+    assert re.fullmatch("predict: (pet|PET)-(overlay|mask).png: a picture or another output; .*", status)
     assert (out, err, contents()) == ([], [], before)
+    Path("folder/pet-mask.png").symlink_to("../pet.png")
+    assert run("pet.png", "folder/pet-mask.png", "--out", "elsewhere")[0] == 0
 
 
 def contents() -> dict[Path, bytes]:
@@ -134,7 +136,7 @@ def test_what_is_no_picture_is_named_and_the_others_are_predicted(run) -> None:
         *(f"predict: {path}: not a file, but a folder, pipe or device" for path in ("pipe.jpg", "data", "/dev/zero")),
         f"predict: notes.jpg: not a readable picture: cannot identify image file; {formats}",
         f"predict: huge.jpg: not a readable picture: more than 16,777,216 bytes; {formats}",
-        f"predict: out/draft-{long[:-4]}-overlay.png: File name too long",
+        f"predict: out/.draft-{long[:-4]}-overlay.png: File name too long",
     ]
 
 

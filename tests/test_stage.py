@@ -106,9 +106,10 @@ def test_a_stage_ends_when_the_dvc_that_started_it_was_killed() -> None:
     assert err == INTERRUPTED
 
 
-@pytest.mark.parametrize(("started_as", "before"), [("-m", "False"), ("a server", "True")])
+@pytest.mark.parametrize(("started_as", "before"), [("pipeline.train", "False"), ("a.server", "True")])
 def test_garbage_is_collected_while_a_stage_works_and_always_in_a_process_that_imports_the_package(started_as, before):
-    begin = f"import gc, sys; sys.argv[0] = {started_as!r}; import pipeline; print(gc.isenabled())"
+    arguments = f"sys.argv[0], sys.orig_argv = '-m', ['python', '-m', {started_as!r}]"
+    begin = f"import gc, sys; {arguments}; import pipeline; print(gc.isenabled())"
     work = "from pipeline.stage import program\nwith program('train'): print(gc.isenabled())"
     assert ended(spawn(sys.executable, "-c", f"{begin}\n{work}")) == (0, f"{before}\nTrue\n", "")
 

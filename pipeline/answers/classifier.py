@@ -20,7 +20,7 @@ def dog_probabilities(classifier: keras.Model, images: np.ndarray) -> np.ndarray
 def answer(classifier: keras.Model, images: np.ndarray, sizes: Sequence[tuple[int, int]]) -> list[dict[str, Any]]:
     """Return for each picture "cat" or "dog", and the probability of that, 0.5 to 1.
 
-    images: uint8 (pictures, size, size, 3). sizes: width and height of each picture, of no account here.
+    images: uint8 (pictures, size, size, 3). sizes: width and height of each picture, not used.
     """
     cat, dog = TASK.labels
     return [

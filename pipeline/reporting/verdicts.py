@@ -85,4 +85,5 @@ def _metrics(side: Revision) -> dict[str, Measured]:
 def _test_data(name: str, metrics: dict[str, Measured], side: Revision) -> list[str | Measured | None]:
     """Return what the test split of a metric's task is known by: the archives, and its number of pictures."""
     archives = sorted(md5 for path, md5 in side.outputs.items() if Path(path).parent == RAW)
-    return archives + [metrics.get(f"counts_{task}.pictures.test") for task in TASKS if task in name.split(".")]
+    files = [f"{kind}_{task}" for task in TASKS if task in name.split(".") for kind in ("counts", "preprocess")]
+    return archives + [metrics[f"{file}.pictures.test"] for file in files if f"{file}.pictures.test" in metrics]

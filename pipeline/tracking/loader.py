@@ -29,7 +29,7 @@ class PictureModel:
         self.model = model
         self.max_pictures = int(os.environ.get("PETS_MAX_PICTURES", 32))
         self.max_pixels = int(os.environ.get("PETS_MAX_PIXELS", 50_000_000))
-        self.answer = import_module(f"pipeline.answers.{task}").answer
+        self.answer = import_module(f"..answers.{task}", __package__).answer
 
     def predict(self, request: pd.DataFrame) -> pd.DataFrame:
         """Answer the column `picture`, bytes, by the columns of the model's signature.
@@ -67,7 +67,7 @@ class PictureModel:
 def _decoded(cell: object, name: str) -> bytes:
     """Decode base64: the server does it in `dataframe_records` and `dataframe_split`, not in `inputs`, CSV."""
     if not isinstance(cell, bytes | str):
-        raise InputError(f"{name}: {cell!r} is no picture; allowed: the bytes of a file, or these in base64")
+        raise InputError(f"{name}: {str(cell)[:100]!r} is no picture; allowed: the bytes of a file, or these in base64")
     try:
         return base64.b64decode(type(cell)().join(cell.split()), validate=True)  # some write it in lines
     except ValueError:  # no picture consists of letters and digits alone

@@ -5,6 +5,7 @@ What is logged is the .keras file itself, the same bytes that dvc.lock names, an
 
 import hashlib
 import logging
+import re
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,10 +55,10 @@ def _pack(task: str, folder: Path) -> Path:
     MLflow imports it by name, in a process that may have another `pipeline`, or a version with other code.
     """
     source = Path(pipeline.__file__).parent
-    texts = {name: (source / f"{name}.py").read_text() for name in CODE.format(task=task).split()}
+    texts = {name: (source / f"{name}.py").read_text("utf-8") for name in CODE.format(task=task).split()}
     package = folder / f"pets_{task}_{hashlib.sha256(''.join(texts.values()).encode()).hexdigest()[:12]}"
     for name, text in texts.items():
         target = package / f"{name}.py"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text.replace("pipeline.", f"{package.name}."))
+        target.write_text(re.sub("^from pipeline", f"from {package.name}", text, flags=re.MULTILINE), "utf-8")
     return package

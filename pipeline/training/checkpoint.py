@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import zipfile
+from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ def save_checkpoint(model: keras.Model, weights: list[np.ndarray], path: Path) -
 def _canonicalize(path: Path) -> None:
     """Take out of a .keras file what Keras writes otherwise every time, and what other versions of Keras do not know.
 
-    That is the date, memory addresses as ids of shared objects, the zip's times, and arguments at their defaults.
+    That is the date, memory addresses as ids of shared objects, the zip's times, and arguments that are not used.
     """
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in sorted(archive.namelist())}
@@ -51,16 +52,17 @@ def _canonicalize(path: Path) -> None:
 
 
 def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of an object's configuration the arguments that say no more than their defaults.
+    """Leave out of an object's configuration the arguments that are None or False by default.
 
-    Keras 3.15 writes input_axes=None for each initializer, and 3.14 has no such argument.
+    Older versions of Keras may lack them: 3.15 writes input_axes=None for each initializer, which 3.14 does not know.
     """
     try:
         cls = getattr(import_module(node["module"]), node["class_name"])
         defaults = {name: argument.default for name, argument in inspect.signature(cls).parameters.items()}
-        config = {k: value for k, value in node["config"].items() if k not in defaults or defaults[k] != value}
-        cls.from_config(dict(config))  # which takes things out of what it is given
-    except Exception:  # no object of Keras, or one that insists on an argument, as Rescaling on its offset
+        unused = [key for key, value in node["config"].items() if value is defaults.get(key, ...) and not value]
+        config = {key: value for key, value in node["config"].items() if key not in unused}
+        cls.from_config(deepcopy(config))  # which takes things out of what it is given
+    except Exception:  # no object of Keras, or one that insists on such an argument
         return node
     return node | {"config": config}
 

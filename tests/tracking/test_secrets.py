@@ -60,6 +60,7 @@ def refusing() -> Iterator[str]:
         ("http://host:5000 away", "http://host:5000 away"),
         ("no nonsense:secret@x or 'me:pa:ss@host'", "no x or host'"),
         ("predict: photo@2x.png: no metric_key=loss", "predict: photo@2x.png: no metric_key=loss"),
+        pytest.param(":" * 10**6, ":" * 10**6, id="a long one at once"),
     ],
 )
 def test_a_line_has_no_name_and_no_password(line: str, printed: str) -> None:

@@ -44,6 +44,16 @@ def test_a_checkpoint_holds_the_given_values_no_optimizer_and_no_trace_of_when_a
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.keras", "b.keras"]
 
 
+def test_a_checkpoint_of_layers_within_layers_is_the_same_model(tmp_path: Path) -> None:
+    each = keras.layers.TimeDistributed(keras.layers.Dense(3, use_bias=False))
+    model = keras.Sequential([keras.Input((2, 4)), each, keras.layers.Bidirectional(keras.layers.GRU(5))])
+    save_checkpoint(model, model.get_weights(), tmp_path / "odd.keras")
+    loaded = load_checkpoint(tmp_path / "odd.keras")
+    assert loaded.to_json() == model.to_json()
+    steps = np.ones((1, 2, 4), np.float32)
+    np.testing.assert_array_equal(loaded(steps), model(steps))
+
+
 @pytest.mark.slow
 def test_the_oldest_keras_that_the_documents_name_gives_the_same_answers_on_another_backend(tmp_path: Path) -> None:
     oldest = re.search(r"Keras (3\.\d+) or later", (REPOSITORY / "docs/serving.md").read_text())[1]

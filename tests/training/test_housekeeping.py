@@ -46,7 +46,7 @@ def test_an_evaluation_deletes_the_state_of_the_training_it_evaluated_and_no_oth
 
 
 def test_states_and_drafts_that_nobody_went_on_with_for_a_month_go() -> None:
-    for name in ("classifier-a", "draft-classifier-b", "segmenter-a"):
+    for name in ("classifier-a", ".draft-classifier-b", "segmenter-a"):
         write_state(name, age=KEPT + 60)
     write_state("classifier-c", age=KEPT - 60)
     forget_old("classifier")

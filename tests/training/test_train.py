@@ -12,7 +12,7 @@ import pytest
 from pipeline.data.dataset import load_dataset
 from pipeline.inputs import content_md5
 from pipeline.tasks import TASKS
-from pipeline.train import train
+from pipeline.train import growing_history, train
 from tests.helpers.project import FROM_OUTSIDE, start_stage, tiny, write_params, write_prepared
 from tests.helpers.training import contradict_training, epochs_trained, states, train_until
 
@@ -73,13 +73,35 @@ def test_it_says_what_it_trains_on_which_device_and_one_line_per_epoch(trained: 
     assert all(f"val_loss {loss:.4f}" in line for line, loss in zip(epochs, history["val_loss"], strict=True))
 
 
+def test_the_history_grows_with_the_epochs_and_an_interruption_leaves_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file, checkpoint = Path("data/history/classifier.csv"), Path("data/models/classifier.keras")
+
+    def work() -> None:
+        with growing_history("classifier") as write:
+            write([{"epoch": 1, "loss": 0.5}])
+            assert file.read_text() == "epoch,loss\n1,0.5\n"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert not file.exists()
+    checkpoint.parent.mkdir()
+    checkpoint.touch()  # of an earlier training
+    with growing_history("classifier") as write:
+        write([{"epoch": 1, "loss": 0.5}])
+    assert not file.exists()
+
+
 def test_an_interrupted_training_trains_each_epoch_once_and_gives_the_bytes_of_an_uninterrupted_one(
     trained: Path, prepared: Path, capsys: pytest.CaptureFixture
 ) -> None:
     contradict_training(prepared / "data/prepared/classifier")
     write_params(prepared, **PARAMS)
     train_until("classifier", "epoch 2/3")
-    assert list(pd.read_csv("data/history/classifier.csv")["epoch"]) == [1], "it grows; the state has the second epoch"
+    assert not Path("data/history/classifier.csv").exists(), "the state has the epochs"
     bold = PARAMS | {"train_classifier": PARAMS["train_classifier"] | {"learning_rate": 0.002}}
     write_params(prepared, **bold)
     train_until("classifier", "epoch 1/3")  # has a state of its own
