@@ -78,10 +78,14 @@ def _differences() -> dict[str, Any]:
     }
 
 
+def saved_view(experiment_id: str, charts: bool) -> str:
+    """Return the address of the saved view in the UI, without the UI's own: its page of charts, or its table."""
+    view = {"viewStateShareKey": VIEW, "workflowType": "machine_learning"}
+    return f"#/experiments/{experiment_id}/runs?{urlencode(view | ({'compareRunsMode': 'CHART'} if charts else {}))}"
+
+
 def experiment_links(experiment_id: str) -> str:
     """Return Markdown for the experiment's description: the saved view as a table and as charts."""
-    view = {"viewStateShareKey": VIEW, "workflowType": "machine_learning"}
-    page = f"#/experiments/{experiment_id}/runs?"
-    charts = view | {"compareRunsMode": "CHART"}
-    table, charts = f"[table]({page}{urlencode(view)})", f"[charts]({page}{urlencode(charts)})"
-    return f'Compare the runs: {table}, {charts}. "Override saved view" makes your browser start with it.'
+    table, charts = (saved_view(experiment_id, charts=charts) for charts in (False, True))
+    views = f"[table]({table}), [charts]({charts})"
+    return f'Compare the runs: {views}. "Override saved view" makes your browser start with it.'
