@@ -15,7 +15,7 @@ from pipeline.tracking import registry
 from pipeline.tracking.results import result_in_lock
 from pipeline.tracking.store import connect, store_faults, store_lock
 from pipeline.tracking.sync import sync
-from pipeline.tracking.views import saved_view
+from pipeline.tracking.views import charts_page
 
 
 def arguments() -> argparse.Namespace:
@@ -47,7 +47,7 @@ def promote(name: str) -> None:
 def links(address: str) -> None:
     """Print the page of charts of each task. It opens without MLflow's window for new users."""
     for task in TASKS:
-        print(f"pets-{task}: {without_secrets(address).rstrip('/')}/{saved_view(connect(task), charts=True)}")
+        print(f"pets-{task}: {without_secrets(address).rstrip('/')}/{charts_page(connect(task))}")
 
 
 def main() -> None:

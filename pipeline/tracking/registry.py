@@ -111,7 +111,8 @@ def decide(
     promoted: what a person makes a candidate. Its data counts, else the champion's, else the first eligible version's.
     """
     active, chosen = [version for version in versions if version.run_id in runs], promoted or champion
-    eligible = [one for one in active if not _waits(runs[one.run_id]) or (chosen and one.version == chosen.version)]
+    waiting = {name for name, run in runs.items() if "ci_run" in run.data.tags and PROMOTED not in run.data.tags}
+    eligible = [one for one in active if one.run_id not in waiting or (chosen and one.version == chosen.version)]
     verdicts = {version.tags["model_md5"]: WAITS for version in active}
     if champion and champion.version not in {version.version for version in versions}:
         theirs = f"no: version {champion.version}, the champion, is not this store's; only a person moves its alias"
@@ -120,10 +121,6 @@ def decide(
     rivals = [one for one in eligible if one.tags["data_md5"] == data[0]]
     best = min(rivals, key=_loss, default=chosen)
     return best, verdicts | {version.tags["model_md5"]: _verdict(version, best) for version in reversed(eligible)}
-
-
-def _waits(run: Run) -> bool:
-    return "ci_run" in run.data.tags and PROMOTED not in run.data.tags
 
 
 def _loss(version: ModelVersion) -> float:

@@ -24,7 +24,7 @@ from pipeline.paths import root
 
 MODEL = "model"  # the name of every checkpoint in its run
 # What one of two machines at once gets: there by now, gone by now. Tried with MLflow 3.17.2's server on PostgreSQL.
-CONFLICT = "(?i)unique|duplicate|RESOURCE_ALREADY_EXISTS|RESOURCE_DOES_NOT_EXIST|must be in the 'active' state"
+CONFLICT = "(?i)unique|duplicate|RESOURCE_ALREADY_EXISTS|RESOURCE_DOES_NOT_EXIST|alias .+ not found|'active' state"
 # It logs a fault of the database with a traceback, then raises it: `store_faults` makes one line of that.
 logging.getLogger("mlflow.store.db.utils").addFilter(lambda entry: entry.levelno < logging.ERROR)
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import mlflow
@@ -128,7 +128,8 @@ def test_the_first_of_two_equal_versions_that_a_kill_or_another_machine_left_sta
     assert client.get_model_version(first.name, by_hand.version).version == by_hand.version
 
 
-def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store: Path) -> None:
+@pytest.mark.parametrize("lost", ["version", "data_md5", "best_val_loss"])
+def test_a_removed_version_or_tag_comes_back_with_its_model_which_names_it_alone(store: Path, lost: str) -> None:
     def named() -> list[dict]:
         return json.loads(mlflow.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
 
@@ -136,7 +137,8 @@ def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store:
     (model,) = run.outputs.model_outputs
     assert named() == [{"name": "pets-classifier", "version": "1"}]
     client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)  # by a person
-    delete_version("1")
+    remove_tag = mlflow.MlflowClient().delete_model_version_tag
+    delete_version("1") if lost == "version" else remove_tag("pets-classifier", "1", lost)
     register("classifier")
     (version,) = versions_of("classifier")
     assert named() == [{"name": "pets-classifier", "version": str(version.version)}]
@@ -219,14 +221,6 @@ def test_stores_that_share_a_registry_leave_each_other_s_versions_and_champion_a
     assert record_one("classifier", 0.125, seed=1).info.run_id == champion()
 
 
-@pytest.mark.parametrize("tag", ["data_md5", "best_val_loss"])
-def test_a_version_that_lost_a_tag_keeps_no_other_from_its_evaluation(prepared: Path, tag: str) -> None:
-    run = record_one("classifier", 0.5)
-    mlflow.MlflowClient().delete_model_version_tag("pets-classifier", "1", tag)
-    record_one("classifier", 0.75, seed=1)
-    assert {version.run_id for version in versions_of("classifier")} > {run.info.run_id}
-
-
 def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
     store: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -272,13 +266,13 @@ def test_what_ci_trained_takes_part_once_it_is_promoted_and_of_other_data_it_is_
         assert champion_of("classifier").tags["model_md5"] == best
 
 
-@pytest.mark.parametrize("ask", [promote, standing])
 def test_a_checkpoint_without_a_version_or_of_a_deleted_run_is_one_line_for_who_promotes_it_or_asks_for_it(
-    prepared: Path, ask: Callable
+    prepared: Path,
 ) -> None:
-    runs = [record_one("classifier", 0.5, seed=seed, ci_run="7") for seed in range(2)]
+    md5s = [record_one("classifier", 0.5, seed=seed, ci_run="7").data.tags["model_md5"] for seed in range(2)]
+    assert standing("classifier", md5s[0])[0] == "1"
+    mlflow.delete_run(versions_of("classifier")[1].run_id)
     delete_version("1")
-    mlflow.delete_run(runs[1].info.run_id)
-    for md5 in (run.data.tags["model_md5"] for run in runs):
+    for ask, md5 in product((promote, standing), md5s):
         with pytest.raises(StoreError, match=f"no version has the checkpoint {md5}, or its run is deleted; `python -m"):
             ask("classifier", md5)
