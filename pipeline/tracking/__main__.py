@@ -6,7 +6,6 @@ python -m pipeline.tracking links ADDRESS
 """
 
 import argparse
-import re
 
 from pipeline.errors import InputError, without_secrets
 from pipeline.revisions import all_commits, revisions
@@ -16,7 +15,7 @@ from pipeline.tracking import registry
 from pipeline.tracking.results import result_in_lock
 from pipeline.tracking.store import connect, store_faults, store_lock
 from pipeline.tracking.sync import sync
-from pipeline.tracking.views import experiment_links
+from pipeline.tracking.views import charts_page
 
 
 def arguments() -> argparse.Namespace:
@@ -48,8 +47,7 @@ def promote(name: str) -> None:
 def links(address: str) -> None:
     """Print the page of charts of each task. It opens without MLflow's window for new users."""
     for task in TASKS:
-        charts = re.search(r"\[charts]\((.+?)\)", experiment_links(connect(task)))[1]
-        print(f"pets-{task}: {without_secrets(address).rstrip('/')}/{charts}")
+        print(f"pets-{task}: {without_secrets(address).rstrip('/')}/{charts_page(connect(task))}")
 
 
 def main() -> None:

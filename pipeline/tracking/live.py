@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from time import time
 from types import TracebackType
 from typing import Any
@@ -38,7 +39,7 @@ class LiveRun:
         self.lock = Path(lock.lock_file)
         tags = {"data_md5": data_md5, LIVE: place_of(self.lock)} | origin.tags
         with store_faults(), store_lock():
-            clear_live_runs(self.lock.name)
+            idempotent(clear_live_runs)(self.lock.name)
             client, name = mlflow.MlflowClient(), f"{params['architecture']} (live)"
             self.run_id = client.create_run(connect(task), tags=tags, run_name=name).info.run_id
             client.log_batch(self.run_id, params=run_params(params))
@@ -53,8 +54,10 @@ class LiveRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        ending = Thread(target=self.monitor.finish, daemon=True)  # beside the worker: it waits for the store, too
+        ending.start()
         self.worker.shutdown()
-        self.monitor.finish()
+        ending.join(2)  # seconds; of a store that answers it takes none
         if kind is not None:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
             with without_store(), store_faults():
@@ -98,7 +101,6 @@ def system_metrics(task: str, replaced: str) -> list[Metric]:
     return [point for run_id, name in names for point in client.get_metric_history(run_id, name)]
 
 
-@idempotent
 def clear_live_runs(replaced: str = "") -> None:
     """End the live runs of this repository that no process works at. Delete those whose training left no state.
 

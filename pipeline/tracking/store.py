@@ -14,7 +14,7 @@ from typing import Any
 
 import mlflow
 from filelock import FileLock, Timeout
-from mlflow.entities import Run
+from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,6 +23,8 @@ from pipeline.errors import InputError
 from pipeline.paths import root
 
 MODEL = "model"  # the name of every checkpoint in its run
+# What one of two machines at once gets: there by now, gone by now. Tried with MLflow 3.17.2's server on PostgreSQL.
+CONFLICT = "(?i)unique|duplicate|RESOURCE_ALREADY_EXISTS|RESOURCE_DOES_NOT_EXIST|alias .+ not found|'active' state"
 # It logs a fault of the database with a traceback, then raises it: `store_faults` makes one line of that.
 logging.getLogger("mlflow.store.db.utils").addFilter(lambda entry: entry.levelno < logging.ERROR)
 
@@ -78,7 +80,7 @@ def store_faults(*others: type[Exception]) -> Iterator[None]:
 def idempotent(write: Callable) -> Callable:
     """Have a function called again where another machine wrote the same in that moment.
 
-    MLflow looks whether a tag or a version is there, then writes it: of two machines at once, one gets an error.
+    Only the outermost function is made so: nested ones would multiply their attempts.
     """
 
     @wraps(write)
@@ -87,7 +89,7 @@ def idempotent(write: Callable) -> Callable:
             try:
                 return write(*arguments)
             except MlflowException as error:
-                if attempt == 3 or error.get_http_status_code() >= 500:  # the store is away
+                if attempt == 3 or not re.search(CONFLICT, f"{error.error_code}: {error}"):
                     raise
                 sleep(2**attempt * random())
 
@@ -117,10 +119,10 @@ def connect(task: str) -> str:
     return experiment.experiment_id
 
 
-def search(task: str, condition: str = "") -> list[Run]:
+def search(task: str, condition: str = "", view: int = ViewType.ACTIVE_ONLY) -> list[Run]:
     """Return the runs of a task that fulfil a condition in MLflow's filter language, the oldest first."""
     order = ["attributes.start_time ASC", "attributes.run_id ASC"]
-    return mlflow.search_runs([connect(task)], condition, order_by=order, output_format="list")
+    return mlflow.search_runs([connect(task)], condition, view, order_by=order, output_format="list")
 
 
 def model_of(run_id: str, task: str) -> str:
@@ -158,8 +160,10 @@ def _artifacts() -> str:
     return (_database().parent / "mlartifacts").as_uri()
 
 
-@idempotent
 def _make_experiment(name: str) -> mlflow.entities.Experiment:
-    if mlflow.get_experiment_by_name(name) is None:
+    try:
         mlflow.create_experiment(name, None if store_uri().startswith("http") else _artifacts())
+    except MlflowException as error:  # another machine may make it in this moment
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
     return mlflow.get_experiment_by_name(name)

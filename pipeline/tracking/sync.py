@@ -15,7 +15,7 @@ from pipeline.tracking.live import clear_live_runs
 from pipeline.tracking.record import is_recorded, record
 from pipeline.tracking.registry import register
 from pipeline.tracking.results import Result, paths, result_in_lock
-from pipeline.tracking.store import store_faults, store_lock
+from pipeline.tracking.store import idempotent, store_faults, store_lock
 
 
 def sync(wanted: list[str]) -> None:
@@ -30,9 +30,9 @@ def sync(wanted: list[str]) -> None:
     for tree, result in found:
         is_stored[result.condition] = is_stored[result.condition] or _is_stored(tree, result)
     with store_faults(), store_lock():
-        clear_live_runs()
+        idempotent(clear_live_runs)()
         for task in TASKS:
-            register(task)
+            idempotent(register)(task)
     stored, all_of_them = sum(is_stored.values()), len(is_stored)
     print(f"{all_of_them} trainings in dvc.lock, {stored} of them in the store")
     if stored < all_of_them:

@@ -8,11 +8,11 @@ No tag makes a view the first thing that a browser shows.
 
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 from pipeline.tasks import TASKS
 
 VIEW = "compare"
+PAGE = f"#/experiments/{{}}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"  # of an experiment's id
 PARAMS = ["learning_rate", "batch_size", "epochs", "architecture", "augmentation", "image_size", "seed"]
 TAGS = ["champion", "origin", "dvc_experiment"]
 CURVES = ["loss", "accuracy"]  # each in one chart with its val_ twin
@@ -78,10 +78,12 @@ def _differences() -> dict[str, Any]:
     }
 
 
+def charts_page(experiment_id: str) -> str:
+    """Return the address of the saved view's charts, below the UI's."""
+    return f"{PAGE.format(experiment_id)}&compareRunsMode=CHART"
+
+
 def experiment_links(experiment_id: str) -> str:
     """Return Markdown for the experiment's description: the saved view as a table and as charts."""
-    view = {"viewStateShareKey": VIEW, "workflowType": "machine_learning"}
-    page = f"#/experiments/{experiment_id}/runs?"
-    charts = view | {"compareRunsMode": "CHART"}
-    table, charts = f"[table]({page}{urlencode(view)})", f"[charts]({page}{urlencode(charts)})"
+    table, charts = f"[table]({PAGE.format(experiment_id)})", f"[charts]({charts_page(experiment_id)})"
     return f'Compare the runs: {table}, {charts}. "Override saved view" makes your browser start with it.'

@@ -14,6 +14,7 @@ from pipeline.tracking.lineage import Origin
 from pipeline.tracking.live import LIVE, LiveRun
 from pipeline.tracking.record import find, record
 from tests.helpers.project import tiny, write_params
+from tests.helpers.servers import MlflowServer
 from tests.helpers.training import (
     deleted_runs,
     interrupt,
@@ -144,6 +145,20 @@ def test_a_store_that_goes_away_costs_a_line_and_not_the_training(
     assert [line.split(":")[0] for line in lines] == ["warning", "warning"], lines
     assert lines[0].endswith("; the training goes on")
     assert lines[1].endswith("; `python -m pipeline.tracking sync` writes what is missing, later")
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_waits_twice_for_a_store_that_hangs(
+    server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with lock_of("a") as lock:
+        live = start(lock)
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")  # seconds
+        with server.hanging():
+            begun = time.monotonic()
+            interrupt_after(live, HISTORY)
+            assert time.monotonic() - begun < 13, "for the epochs and the machine's metrics at once, then for the end"
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Each evaluated checkpoint is a version, once; `champion` is the best on validation; the runs say why."""
 
 import json
+import shutil
+from itertools import product
 from pathlib import Path
 
 import mlflow
@@ -126,7 +128,8 @@ def test_the_first_of_two_equal_versions_that_a_kill_or_another_machine_left_sta
     assert client.get_model_version(first.name, by_hand.version).version == by_hand.version
 
 
-def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store: Path) -> None:
+@pytest.mark.parametrize("lost", ["version", "data_md5", "best_val_loss"])
+def test_a_removed_version_or_tag_comes_back_with_its_model_which_names_it_alone(store: Path, lost: str) -> None:
     def named() -> list[dict]:
         return json.loads(mlflow.get_logged_model(model.model_id).tags["mlflow.modelVersions"])
 
@@ -134,7 +137,8 @@ def test_a_removed_version_comes_back_with_its_model_which_names_it_alone(store:
     (model,) = run.outputs.model_outputs
     assert named() == [{"name": "pets-classifier", "version": "1"}]
     client.create_logged_model(run.info.experiment_id, "quantized", source_run_id=run.info.run_id)  # by a person
-    delete_version("1")
+    remove_tag = mlflow.MlflowClient().delete_model_version_tag
+    delete_version("1") if lost == "version" else remove_tag("pets-classifier", "1", lost)
     register("classifier")
     (version,) = versions_of("classifier")
     assert named() == [{"name": "pets-classifier", "version": str(version.version)}]
@@ -183,14 +187,38 @@ def test_an_alias_that_was_removed_or_set_by_hand_goes_to_the_best_version_or_st
     assert verdicts()[1] == "no: other prepared data than version 4, the champion"
 
 
-def test_the_version_of_a_removed_run_goes_and_the_best_that_is_left_is_champion(store: Path) -> None:
-    ids = [record_one("classifier", loss, seed=seed).info.run_id for seed, loss in enumerate((0.5, 0.25, 0.4))]
-    assert champion() == ids[1]
-    mlflow.delete_run(ids[1])
-    ids.append(record_one("classifier", 0.75, seed=3).info.run_id)
-    register("classifier")
-    assert [version.run_id for version in versions_of("classifier")] == [ids[0], ids[2], ids[3]]
-    assert champion() == ids[2]
+def test_a_version_goes_by_sync_with_its_deleted_run_unless_a_person_marked_it_and_the_best_left_is_champion(
+    store: Path,
+) -> None:
+    runs = [record_one("classifier", 0.1 * seed, seed=seed) for seed in range(1, 6)]
+    client, numbers = mlflow.MlflowClient(), lambda: [int(version.version) for version in versions_of("classifier")]
+    client.set_registered_model_alias("pets-classifier", "production", "2")
+    client.update_model_version("pets-classifier", "3", "mine")
+    for run in runs[:3]:
+        mlflow.delete_run(run.info.run_id)
+    client.update_run(runs[3].info.run_id, "RUNNING")  # a person goes on with it
+    for only, left in ((runs[4].data.tags["model_md5"], [1, 2, 3, 4, 5]), ("", [2, 3, 4, 5])):
+        register("classifier", only)
+        assert (numbers(), champion()) == (left, runs[3].info.run_id)
+
+
+def test_stores_that_share_a_registry_leave_each_other_s_versions_and_champion_alone(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy("mlflow.db", "other.db")
+    shutil.copy("mlflow.db", "registry.db")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///registry.db")
+    first = record_one("classifier", 0.5)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
+    second = record_one("classifier", 0.25)
+    assert [version.run_id for version in versions_of("classifier")] == [first.info.run_id, second.info.run_id]
+    assert champion() == first.info.run_id
+    assert (
+        second.data.tags["champion"]
+        == "no: version 1, the champion, is not this store's; only a person moves its alias"
+    )
+    mlflow.MlflowClient().set_registered_model_alias("pets-classifier", "champion", "2")
+    assert record_one("classifier", 0.125, seed=1).info.run_id == champion()
 
 
 def test_a_model_that_a_person_deleted_is_one_line_until_the_run_is_deleted_too(
@@ -238,10 +266,13 @@ def test_what_ci_trained_takes_part_once_it_is_promoted_and_of_other_data_it_is_
         assert champion_of("classifier").tags["model_md5"] == best
 
 
-def test_a_checkpoint_without_a_version_is_one_line_for_who_promotes_it_or_asks_for_it(prepared: Path) -> None:
-    md5 = record_one("classifier", 0.5).data.tags["model_md5"]
-    assert standing("classifier", md5)[0] == "1"
+def test_a_checkpoint_without_a_version_or_of_a_deleted_run_is_one_line_for_who_promotes_it_or_asks_for_it(
+    prepared: Path,
+) -> None:
+    md5s = [record_one("classifier", 0.5, seed=seed, ci_run="7").data.tags["model_md5"] for seed in range(2)]
+    assert standing("classifier", md5s[0])[0] == "1"
+    mlflow.delete_run(versions_of("classifier")[1].run_id)
     delete_version("1")
-    for ask in (promote, standing):
-        with pytest.raises(StoreError, match=f"pets-classifier: no version has the checkpoint {md5}; `python -m"):
+    for ask, md5 in product((promote, standing), md5s):
+        with pytest.raises(StoreError, match=f"no version has the checkpoint {md5}, or its run is deleted; `python -m"):
             ask("classifier", md5)

@@ -5,14 +5,16 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from urllib.parse import unquote
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline.errors import InputError
-from pipeline.tracking.store import connect
+from pipeline.tracking.store import connect, idempotent
 from tests.helpers.project import REPOSITORY, environment
 from tests.helpers.training import record_one
 
@@ -94,6 +96,21 @@ def test_a_deleted_experiment_is_one_line_with_the_command_that_restores_it(stor
     mlflow.delete_experiment(experiment)
     with pytest.raises(InputError, match=f"pets-classifier was deleted; `mlflow experiments restore -x {experiment}`"):
         connect("classifier")
+
+
+@pytest.mark.parametrize(("key", "calls"), [("gone", 2), ("too long" * 100, 1)], ids=["gone", "too long"])
+def test_only_what_another_machine_may_have_caused_is_tried_again(store: Path, key: str, calls: int) -> None:
+    experiment, client, tried = connect("classifier"), mlflow.MlflowClient(), []
+    run_id = client.create_run(experiment).info.run_id
+
+    @idempotent
+    def write() -> None:
+        tried.append(key)
+        client.delete_tag(run_id, key) if tried == ["gone"] else client.set_tag(run_id, key, "")
+
+    with nullcontext() if key == "gone" else pytest.raises(MlflowException, match="exceeds"):
+        write()
+    assert len(tried) == calls
 
 
 def test_a_file_that_is_no_store_is_one_line(prepared: Path) -> None:
