@@ -67,7 +67,7 @@ class PictureModel:
 def _decoded(cell: object, name: str) -> bytes:
     """Decode base64: the server does it in `dataframe_records` and `dataframe_split`, not in `inputs`, CSV."""
     if not isinstance(cell, bytes | str):
-        raise InputError(f"{name}: {str(cell)[:100]!r} is no picture; allowed: the bytes of a file, or these in base64")
+        raise InputError(f"{name}: {repr(cell)[:100]} is no picture; allowed: the bytes of a file, or these in base64")
     try:
         return base64.b64decode(type(cell)().join(cell.split()), validate=True)  # some write it in lines
     except ValueError:  # no picture consists of letters and digits alone
