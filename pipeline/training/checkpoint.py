@@ -52,17 +52,16 @@ def _canonicalize(path: Path) -> None:
 
 
 def _without_defaults(node: dict[str, Any]) -> dict[str, Any]:
-    """Leave out of an object's configuration the arguments that are None or False by default.
+    """Leave out of an object's configuration the arguments that say no more than their defaults.
 
     Older versions of Keras may lack them: 3.15 writes input_axes=None for each initializer, which 3.14 does not know.
     """
     try:
         cls = getattr(import_module(node["module"]), node["class_name"])
         defaults = {name: argument.default for name, argument in inspect.signature(cls).parameters.items()}
-        unused = [key for key, value in node["config"].items() if value is defaults.get(key, ...) and not value]
-        config = {key: value for key, value in node["config"].items() if key not in unused}
+        config = {k: value for k, value in node["config"].items() if k not in defaults or defaults[k] != value}
         cls.from_config(deepcopy(config))  # which takes things out of what it is given
-    except Exception:  # no object of Keras, or one that insists on such an argument
+    except Exception:  # no object of Keras, or one that insists on an argument, as Rescaling on its offset
         return node
     return node | {"config": config}
 
