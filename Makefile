@@ -23,7 +23,8 @@ demo: .venv/installed ## Train on drawn pets, in a temporary folder; NAME=... SE
 	@rm -rf demo/$(NAME) && mkdir -p demo
 	@dvc get --quiet . data/plots --rev $(NAME) --out demo/$(NAME)
 	@base=HEAD; if [ $(NAME) != demo ] && dvc exp list --name-only | grep -qx demo; then base=demo; fi; \
-		table=$$(dvc metrics diff $$base $(NAME) --all --no-path --precision 3 --targets $(REPORTED)) || exit 1; \
+		table=$$(dvc metrics diff $$base $(NAME) --all --no-path --precision 3 --targets $(REPORTED) 2>/dev/null) || \
+			{ echo "this fails: dvc metrics diff $$base $(NAME)" >&2; exit 1; }; \
 		echo "$$table" | LC_ALL=C sort | if [ $$base = demo ]; then cat; else awk '{printf "%-19s%s\n", $$1, $$3}'; fi
 	@echo "Test split of the embedded pets. Guessing: accuracy 0.58, mean IoU 0.21."
 	@echo "Pictures and curves: demo/$(NAME)/. Next: make ui"
