@@ -16,7 +16,7 @@ from pipeline.tracking.store import StoreError, connect, idempotent, model_of, s
 CHAMPION = "champion"
 PROMOTED = "promoted"  # the tag of a run from CI that may become champion
 WAITS = "no: trained in CI, not eligible until `python -m pipeline.tracking promote`"
-EVALUATED = "attributes.status = 'FINISHED' and tags.plots_md5 != '' and tags.model_md5 != '' and tags.data_md5 != ''"
+EVALUATED = {"model_md5", "data_md5", "plots_md5"}  # tags of a run
 TAGS = {"model_md5", "data_md5", "best_val_loss"}  # of a version that was made here
 
 
@@ -54,7 +54,8 @@ def _versions_and_runs(task: str, only: str) -> tuple[dict[str, ModelVersion], l
             now = client.get_model_version(version.name, version.version)  # with its aliases, which a search leaves out
             if {CHAMPION}.issuperset(now.aliases) and (now.description or CARD).startswith(CARD):
                 client.delete_model_version(version.name, version.version)
-    return known, search(task, EVALUATED)
+    finished = [run for run in active.values() if run.info.status == "FINISHED"]
+    return known, [run for run in finished if run.data.tags.keys() >= EVALUATED]
 
 
 def _made_here(task: str) -> tuple[list[ModelVersion], dict[str, Run]]:

@@ -23,7 +23,7 @@ from pipeline.tasks import TASKS
 from pipeline.tracking.store import MODEL
 
 PICTURE = Schema([ColSpec("binary", "picture")])  # base64 over HTTP
-# loader.py and what it imports. pipeline/__init__.py is left out: it changes the process of the user who loads it.
+# loader.py and what it imports. pipeline/__init__.py is left out: it prepares programs of this project.
 CODE = "errors paths outputs tasks answers/{task} data/pictures training/checkpoint tracking/loader"
 PACKAGES = "keras mlflow numpy opencv-python-headless pandas pillow simplejpeg tensorflow"
 
